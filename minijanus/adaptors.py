@@ -1,0 +1,90 @@
+"""The two ways a picture enters the language model (paper §3.1, Fig. 2).
+
+A pathway is encode(pixels) -> what may be cached, and embed(cached) -> b n d. The
+understanding pathway caches features, the generation pathway caches code ids.
+Legend: b batch, n image tokens, d width of the language model, k codes, c h w picture.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from minijanus.config import Config
+from minijanus.siglip import VisionTransformer
+from minijanus.vq_tokenizer import VQTokenizer
+
+
+class Adaptor(nn.Module):
+    """A two-layer MLP into the input space of the language model (paper §4.1)."""
+
+    def __init__(self, d_in: int, d_model: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(d_in, d_model), nn.GELU(), nn.Linear(d_model, d_model)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """... d_in -> ... d_model."""
+        return self.layers(x)
+
+
+class UnderstandingPathway(nn.Module):
+    """Picture -> SigLIP features -> understanding adaptor (paper §3.1)."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.encoder = VisionTransformer(cfg)
+        self.adaptor = Adaptor(cfg.und_width, cfg.llm_width)
+
+    @property
+    def n_tokens(self) -> int:
+        """How many positions one picture takes."""
+        return self.encoder.n_tokens
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Features b n d_und of pixels b c h w; gradients flow (stage III needs them)."""
+        return self.encoder(pixels)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """What the language model reads, b n d_und -> b n d."""
+        return self.adaptor(features)
+
+
+class GenerationPathway(nn.Module):
+    """Picture -> code ids -> code embeddings -> generation adaptor (paper §3.1)."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.encoder = VQTokenizer(cfg)
+        # Differs: the paper maps "the codebook embeddings"; as in the released code they
+        # are a table of their own, which starts from the codebook and then trains.
+        self.embedding = nn.Embedding(cfg.n_codes, cfg.d_code)
+        self.adaptor = Adaptor(cfg.d_code, cfg.llm_width)
+
+    @property
+    def n_tokens(self) -> int:
+        """How many positions one picture takes."""
+        return self.encoder.n_tokens
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Code ids b n of pixels b c h w."""
+        return self.encoder.encode(pixels)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """What the language model reads, ids b n -> b n d; ValueError for a strange id."""
+        self.encoder.check_ids(ids)
+        return self.adaptor(self.embedding(ids))
+
+    def first_state(self) -> None:
+        """The state before the first code; a table needs none."""
+        return None
+
+    def feedback(self, ids: Tensor, state: None) -> tuple[Tensor, None]:
+        """The next input b 1 d for the codes just drawn, ids b, and the state after it."""
+        # Drawn ids are always codes; checking them would halt the GPU at each token.
+        return self.adaptor(self.embedding(ids))[:, None], state
+
+    @torch.no_grad()
+    def start_from_codebook(self) -> None:
+        """Copy the tokenizer's normalised codebook into the embedding table."""
+        self.embedding.weight.copy_(self.encoder.codebook)

@@ -1,0 +1,78 @@
+"""Drawing: one image token after another, with classifier-free guidance (paper §3.4).
+
+Each picture is two rows of one batch: the prompt, and the prompt turned into PAD. The image
+head mixes the two; the drawn token is fed back into both.
+"""
+
+import torch
+from torch import Tensor
+
+from minijanus.janus import Janus
+from minijanus.llm import KVCache, attention_mask
+from minijanus.records import Record
+from minijanus.sequence import to_sequence, without_condition
+from minijanus.text import IMAGE, Tokenizer
+
+
+def prompt_ids(
+    prompt: str, janus: Janus, tokenizer: Tokenizer, stage_number: int
+) -> list[int]:
+    """The ids from BOS to BOI of a drawing prompt, in the format of this stage (paper §4.2).
+
+    They are cut out of the very sequence that training would have made of the prompt.
+    """
+    messages = [
+        {"role": "user", "content": prompt},
+        {"role": "assistant", "content": IMAGE},
+    ]
+    record = Record("generation", [None], messages)
+    stage = janus.cfg.stage(stage_number)
+    sequence = to_sequence(record, stage, tokenizer, janus.lengths())
+    return sequence.ids[: sequence.spans[0].start]
+
+
+def left_filled(rows: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, documents and positions, b t, of rows that all end at the same place.
+
+    Filler on the left has document -1, so nobody sees it; positions start at each BOS.
+    """
+    width = max(len(row) for row in rows)
+    fill = [width - len(row) for row in rows]
+    ids = torch.tensor([[0] * n + row for n, row in zip(fill, rows, strict=True)])
+    positions = torch.arange(width)[None] - torch.tensor(fill)[:, None]
+    documents = torch.where(positions < 0, -1, 0)
+    return ids, documents, positions.clamp(min=0)
+
+
+@torch.no_grad()
+def draw(
+    janus: Janus,
+    prompts: list[list[int]],
+    pad: int,
+    generators: list[torch.Generator],
+    guidance: float = 5.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Image ids b n for prompts (ids from BOS to BOI), one generator per picture.
+
+    A picture depends on its own prompt and generator only, not on its batch mates.
+    """
+    device = janus.text_head.weight.device
+    n = janus.gen.n_tokens
+    rows = prompts + [without_condition(ids, len(ids) - 1, pad) for ids in prompts]
+    ids, documents, positions = (tensor.to(device) for tensor in left_filled(rows))
+    dtype = janus.text_head.weight.dtype
+    cache = KVCache(janus.cfg, len(rows), ids.shape[1] + n, device, dtype)
+    embedded, state, drawn = janus.llm.embed_tokens(ids), janus.gen.first_state(), []
+    for _ in range(n):
+        mask = attention_mask(documents, new=embedded.shape[1])
+        hidden = janus.llm(embedded, positions[:, -embedded.shape[1] :], mask, cache)
+        cond, uncond = hidden[:, -1].chunk(2)
+        drawn.append(
+            janus.image_head.sample(cond, uncond, guidance, generators, temperature)
+        )
+        both = torch.cat([drawn[-1], drawn[-1]])
+        embedded, state = janus.gen.feedback(both, state)
+        documents = torch.cat([documents, documents[:, -1:]], dim=1)
+        positions = torch.cat([positions, positions[:, -1:] + 1], dim=1)
+    return torch.stack(drawn, dim=1)

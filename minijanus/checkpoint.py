@@ -1,0 +1,103 @@
+"""Files that survive: tensors in safetensors beside a JSON manifest, written whole or not at all.
+
+A file is written beside its place and then renamed into it, so a full disk or Ctrl-C never
+leaves half a file and never harms the one before.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from minijanus.lab import UserError
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_whole(path: Path, write) -> None:
+    """Call `write(temporary path)`, then rename it into place; clean up if that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path.name} could not be written ({error}): free some disk space and run the "
+            "same command again; the files written before are unharmed."
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def save(path: Path, tensors: dict[str, Tensor], manifest: dict) -> None:
+    """Write tensors with their manifest inside, and a readable copy of it beside (`.json`).
+
+    The copy also names the sha256 of the tensor file, which `load` checks.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    inside = {"manifest": json.dumps(manifest)}
+    write_whole(path, lambda beside: save_file(tensors, beside, metadata=inside))
+    copy = json.dumps({**manifest, "sha256": sha256(path)}, indent=1)
+    write_text(path.with_suffix(".json"), copy + "\n")
+
+
+def check(path: Path) -> None:
+    """Raise UserError if the file is missing or is not the one its manifest describes."""
+    beside = path.with_suffix(".json")
+    if not path.exists() or not beside.exists():
+        raise UserError(
+            f"{path.name} or {beside.name} is missing in {path.parent}: train it with "
+            "`make train`, or restore the shipped ones with `git restore data/checkpoints`."
+        )
+    if json.loads(beside.read_text())["sha256"] != sha256(path):
+        raise UserError(
+            f"{path.name} is not the file that {beside.name} describes (sha256 differs): "
+            "restore it with `git restore data/checkpoints`, or train it again."
+        )
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """The tensors and the manifest of a checkpoint; UserError if it is not whole."""
+    check(path)
+    return read(path)
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """The tensors and the manifest inside one safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            manifest = json.loads((file.metadata() or {}).get("manifest", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, manifest  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a whole safetensors file ({error}).") from error
+
+
+def load_into(module, tensors: dict[str, Tensor], source: str) -> None:
+    """Load tensors by name into a module; UserError names the first that does not fit."""
+    own = module.state_dict()
+    for name, tensor in tensors.items():
+        if name not in own:
+            raise UserError(f"{source} holds {name}, which this model does not have.")
+        if own[name].shape != tensor.shape:
+            raise UserError(
+                f"{source}: {name} has shape {tuple(tensor.shape)}, but the model needs "
+                f"{tuple(own[name].shape)}; use the preset that the checkpoint was made with."
+            )
+    module.load_state_dict(tensors, strict=False)

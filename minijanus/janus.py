@@ -1,0 +1,109 @@
+"""Janus: one transformer, two visual encoders, two heads (paper §3.1, Fig. 2, Eq. 1)."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minijanus.adaptors import GenerationPathway, UnderstandingPathway
+from minijanus.config import Config, Stage
+from minijanus.heads import ImageHead
+from minijanus.llm import Llama, attention_mask
+from minijanus.mixing import TASKS
+from minijanus.sequence import Batch, Span
+
+
+class Janus(nn.Module):
+    """The whole model: two picture pathways into one LLM, one head for text, one for pictures."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.cfg = cfg
+        self.und = UnderstandingPathway(cfg)
+        self.gen = GenerationPathway(cfg)
+        self.llm = Llama(cfg)
+        self.text_head = nn.Linear(cfg.llm_width, cfg.vocabulary, bias=False)
+        nn.init.normal_(self.text_head.weight, std=0.02)
+        self.image_head = ImageHead(cfg)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The parts of Figure 3 by the paper's names; every parameter is in exactly one."""
+        return {
+            "und_encoder": self.und.encoder,
+            "und_adaptor": self.und.adaptor,
+            "gen_encoder": self.gen.encoder,
+            "gen_adaptor": nn.ModuleList([self.gen.embedding, self.gen.adaptor]),
+            "llm": self.llm,
+            "text_head": self.text_head,
+            "image_head": self.image_head,
+        }
+
+    def set_stage(self, stage: Stage) -> list[tuple[str, nn.Parameter]]:
+        """Freeze and unfreeze as Figure 3 says; return the named parameters that train."""
+        for part, module in self.parts().items():
+            module.requires_grad_(stage.trains(part))
+        if not stage.train_gen_embedding:
+            self.gen.embedding.requires_grad_(False)
+        return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+
+    @property
+    def pathways(self) -> dict[str, nn.Module]:
+        """The picture pathways by the names that spans use."""
+        return {"und": self.und, "gen": self.gen}
+
+    def lengths(self) -> dict[str, int]:
+        """How many positions a picture takes in each pathway."""
+        return {name: pathway.n_tokens for name, pathway in self.pathways.items()}
+
+    def embed(self, batch: Batch, pictures: dict[str, Tensor]) -> Tensor:
+        """Text and pictures as one sequence of vectors, b t d.
+
+        `pictures[pathway]` holds what that pathway's `encode` gave, one row for each of its
+        spans, in their order.
+        """
+        embedded = rearrange(self.llm.embed_tokens(batch.ids), "b t d -> (b t) d")
+        for name, cached in pictures.items():
+            where = flat_positions([s for s in batch.spans if s.pathway == name], batch.ids)
+            vectors = rearrange(self.pathways[name].embed(cached), "m n d -> (m n) d")
+            embedded = embedded.index_put((where,), vectors.to(embedded.dtype))
+        return rearrange(embedded, "(b t) d -> b t d", b=batch.ids.shape[0])
+
+    def forward(self, batch: Batch, pictures: dict[str, Tensor]) -> Tensor:
+        """Hidden states b t d of a packed batch."""
+        mask = attention_mask(batch.documents)
+        return self.llm(self.embed(batch, pictures), batch.positions, mask)
+
+    def loss(self, batch: Batch, pictures: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Eq. 1 as one mean over all targets of the step, and the mean of each task beside it.
+
+        A target is predicted from the position before it: the first image token from BOI.
+        No task has a weight (paper §3.3).
+        """
+        hidden = rearrange(self(batch, pictures), "b t d -> (b t) d")
+        (scored,) = torch.where(rearrange(batch.scored, "b t -> (b t)"))
+        ids = rearrange(batch.ids, "b t -> (b t)")
+        text = F.cross_entropy(
+            self.text_head(hidden[scored - 1]).float(), ids[scored], reduction="none"
+        )
+        drawn = [s.drawn for s in batch.spans if s.pathway == "gen"]
+        if any(drawn):
+            where = flat_positions([s for s in batch.spans if s.drawn], batch.ids)
+            codes = rearrange(pictures["gen"][torch.tensor(drawn)], "m n -> (m n)")
+            image = self.image_head.loss(hidden[where - 1], codes)
+        else:
+            image = text[:0]
+        losses = {"loss": torch.cat([text, image]).mean()}
+        of_task = rearrange(batch.tasks, "b t -> (b t)")[scored]
+        for number, task in enumerate(TASKS[:2]):
+            if (of_task == number).any():
+                losses[task] = text[of_task == number].mean().detach()
+        if len(image):
+            losses["generation"] = image.mean().detach()
+        return losses
+
+
+def flat_positions(spans: list[Span], ids: Tensor) -> Tensor:
+    """The positions of the spans' tokens in the rows laid end to end."""
+    width = ids.shape[1]
+    starts = [(span.row * width + span.start, span.length) for span in spans]
+    return torch.cat([torch.arange(s, s + n) for s, n in starts]).to(ids.device)

@@ -1,0 +1,68 @@
+"""Where things stand: boxes on the grid for drawing, free boxes for understanding.
+
+Boxes are (x, y, w, h) in [0, 1] of the picture, x to the right and y downwards.
+"""
+
+from random import Random
+
+Box = tuple[float, float, float, float]
+OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
+
+# Drawing scenes stand on eighths of the picture, which are whole cells of VQ codes: the
+# same drawing then always falls into the same few codes, which is what makes it learnable.
+GRID = 8
+INSET = 1 / 64  # keeps neighbours on the grid apart, at a fixed phase of the grid
+PLACES = {  # how many objects: (side, corners) in eighths, one layout drawn by weight
+    1: ((6, ((1, 1),)), (6, ((0, 1),)), (6, ((2, 1),)), (6, ((1, 0),)), (6, ((1, 2),))),
+    2: ((4, ((0, 2), (4, 2))), (4, ((2, 0), (2, 4)))),
+    3: ((4, ((0, 0), (4, 0), (2, 4))), (4, ((2, 0), (0, 4), (4, 4)))),
+    4: ((4, ((0, 0), (4, 0), (0, 4), (4, 4))),),
+}
+WEIGHTS = {1: (6, 1, 1, 1, 1), 2: (1, 1), 3: (1, 1), 4: (1,)}
+
+# Free scenes: how many objects: shortest and longest side in 64ths of the picture.
+SIDES = {1: (20, 48), 2: (16, 32), 3: (14, 26), 4: (14, 24), 5: (14, 20)}
+TRIES = 40  # random places before all boxes are drawn anew
+
+
+def relation(a: Box, b: Box) -> str | None:
+    """Where a is, seen from b: left, right, above, below; None where it is not clear."""
+    dx = (a[0] + a[2] / 2) - (b[0] + b[2] / 2)
+    dy = (a[1] + a[3] / 2) - (b[1] + b[3] / 2)
+    if abs(dx) >= 2 * abs(dy) and abs(dx) >= (a[2] + b[2]) / 2:
+        return "left" if dx < 0 else "right"
+    if abs(dy) >= 2 * abs(dx) and abs(dy) >= (a[3] + b[3]) / 2:
+        return "above" if dy < 0 else "below"
+    return None
+
+
+def drawn_boxes(rng: Random, count: int) -> list[Box]:
+    """Boxes of equal size on the grid, in random order."""
+    side, corners = rng.choices(PLACES[count], weights=WEIGHTS[count])[0]
+    inset = INSET if count > 1 else 0.0
+    width = side / GRID - 2 * inset
+    boxes = [(x / GRID + inset, y / GRID + inset, width, width) for x, y in corners]
+    rng.shuffle(boxes)
+    return boxes
+
+
+def free_boxes(rng: Random, count: int) -> list[Box]:
+    """Boxes of any size and place, in random order, that never touch one another."""
+    low, high = SIDES[count]
+    while True:
+        boxes: list[tuple[int, int, int]] = []
+        for _ in range(TRIES):
+            # Even sides: half as many sizes of each sprite to keep in memory.
+            side = 2 * rng.randint(low // 2, high // 2)
+            box = (rng.randint(0, 64 - side), rng.randint(0, 64 - side), side)
+            if not any(touch(box, other) for other in boxes):
+                boxes.append(box)
+            if len(boxes) == count:
+                return [(x / 64, y / 64, s / 64, s / 64) for x, y, s in boxes]
+
+
+def touch(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
+    """Whether two squares (x, y, side) overlap or have no line of background between."""
+    apart_in_x = a[0] + a[2] < b[0] or b[0] + b[2] < a[0]
+    apart_in_y = a[1] + a[2] < b[1] or b[1] + b[2] < a[1]
+    return not (apart_in_x or apart_in_y)

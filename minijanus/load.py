@@ -1,0 +1,86 @@
+"""From checkpoint files to a Janus: the phases' files, one after the other.
+
+Each phase's checkpoint holds only what that phase trained, under Janus' own names, so a
+model after stage II is the files of siglip, vq, llm, stage1 and stage2, loaded in order.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from minijanus import checkpoint
+from minijanus.config import PRESETS, Config
+from minijanus.janus import Janus
+from minijanus.lab import UserError
+from minijanus.text import Tokenizer
+
+PHASES = ("siglip", "vq", "llm", "stage1", "stage2", "stage3")
+SHIPPED = Path(__file__).parent.parent / "data" / "checkpoints"
+NOT_JANUS = "siglip."  # SigLIP's text tower and pooling head, shipped for notebooks only
+
+
+def manifest_of(cfg: Config, phase: str) -> dict:
+    """What every checkpoint says of itself beside its metrics."""
+    return {"preset": cfg.name, "phase": phase, "seed": cfg.seed, "config": asdict(cfg)}
+
+
+def build(cfg: Config) -> Janus:
+    """A Janus before any training, its first weights given by the config's seed."""
+    torch.manual_seed(cfg.seed)
+    return Janus(cfg)
+
+
+def load_phases(janus: Janus, folder: Path, phases: tuple[str, ...]) -> set[str]:
+    """Load these phases' files into the model; return the names that were found."""
+    found: set[str] = set()
+    for phase in phases:
+        path = folder / f"{phase}.safetensors"
+        tensors, _ = checkpoint.load(path)
+        ours = {n: t.float() for n, t in tensors.items() if not n.startswith(NOT_JANUS)}
+        checkpoint.load_into(janus, ours, path.name)
+        found |= set(ours)
+        if phase == "vq":
+            janus.gen.start_from_codebook()
+    return found
+
+
+def load_janus(
+    folder: Path, upto: str = "stage3", device: torch.device | str = "cpu"
+) -> tuple[Janus, Tokenizer, int]:
+    """The model after a phase, its tokenizer, and the number of its stage.
+
+    UserError says which file is missing, damaged or does not fit.
+    """
+    last = folder / f"{upto}.json"
+    if upto not in PHASES or not last.exists():
+        have = [p for p in PHASES if (folder / f"{p}.json").exists()]
+        raise UserError(
+            f"there is no {upto} in {folder}: choose one of {', '.join(have) or 'none'}, or "
+            "train it with `make train`."
+        )
+    cfg = PRESETS[json.loads(last.read_text())["preset"]]
+    janus = build(cfg)
+    phases = PHASES[: PHASES.index(upto) + 1]
+    found = load_phases(janus, folder, phases)
+    missing = set(janus.state_dict()) - found
+    if upto == "stage3" and missing:
+        raise UserError(
+            f"{folder} lacks {sorted(missing)[0]}: train again with `make train`."
+        )
+    tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    stage = int(upto[-1]) if upto.startswith("stage") else 1
+    return janus.to(device).eval(), tokenizer, stage
+
+
+def ship(run: Path, folder: Path) -> None:
+    """Copy a finished run's checkpoints, rounded to float16, with tokenizer and logs."""
+    for phase in PHASES:
+        tensors, manifest = checkpoint.load(run / f"{phase}.safetensors")
+        half = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
+        checkpoint.save(
+            folder / f"{phase}.safetensors", half, {**manifest, "dtype": "float16"}
+        )
+        checkpoint.write_text(folder / f"{phase}.csv", (run / f"{phase}.csv").read_text())
+    checkpoint.write_text(folder / "tokenizer.json", (run / "tokenizer.json").read_text())

@@ -1,0 +1,175 @@
+"""What Janus starts from: its text tokenizer, SigLIP, VQ tokenizer and LLM (paper §4.1).
+
+The paper takes them ready-made; here they are trained, each by its own loss in the one loop.
+"""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from minijanus.config import Config, Stage
+from minijanus.images import generation_pixels, understanding_pixels
+from minijanus.janus import Janus
+from minijanus.load import NOT_JANUS, manifest_of
+from minijanus.loop import run_phase
+from minijanus.sequence import pack, to_sequence
+from minijanus.siglip import MAX_TEXT, SigLIP, VisionTransformer, sigmoid_loss
+from minijanus.text import Tokenizer
+from minijanus.vq_losses import PatchDiscriminator, Perceptual, vq_loss
+from minijanus.vq_tokenizer import VQTokenizer
+
+BPE_LINES = 20_000  # documents the text tokenizer is trained on
+RESTART_EVERY = 50  # steps over which a code must be used once, or starts anew
+RESTART_UNTIL = 0.7  # share of the VQ's steps after which codes are left in peace
+PLAIN_TEXT = Stage("text", 0.0, 0, 0, number=2)  # the format of the LLM's pre-training
+
+
+def train_tokenizer(cfg: Config, source, folder: Path) -> Tokenizer:
+    """Train the byte-level BPE on the source's text, or load it if that was done before."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = (source.text(index) for index in range(BPE_LINES))
+        Tokenizer.train(lines, cfg.vocabulary).save(path)
+    return Tokenizer.load(path)
+
+
+def text_batch(tokenizer: Tokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
+    """Ids b t, filled up with 0 on the right, and the mask b t of what is text."""
+    rows = [tokenizer.encode(text)[:MAX_TEXT] for text in texts]
+    width = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    mask = torch.tensor([[i < len(row) for i in range(width)] for row in rows])
+    return ids, mask
+
+
+def train_siglip(
+    cfg: Config,
+    source,
+    tokenizer: Tokenizer,
+    folder: Path,
+    device,
+    deadline: float = math.inf,
+) -> dict:
+    """Pre-train the understanding encoder to match pictures with captions."""
+    torch.manual_seed(cfg.seed)
+    model, phase = SigLIP(cfg, cfg.vocabulary).to(device), cfg.siglip
+
+    def step_loss(step: int) -> dict[str, Tensor]:
+        indices = range(step * phase.batch, (step + 1) * phase.batch)
+        records = [source.record("understanding", index, stage=1) for index in indices]
+        images = [understanding_pixels(r.images[0], cfg.image_size) for r in records]
+        ids, mask = text_batch(tokenizer, [r.messages[-1]["content"] for r in records])
+        image = model.image_embedding(torch.stack(images).to(device))
+        text = model.text_embedding(ids.to(device), mask.to(device))
+        matched = (image @ text.T).argmax(dim=1) == torch.arange(
+            len(records), device=device
+        )
+        return {
+            "loss": sigmoid_loss(image, text, model.log_scale, model.bias),
+            "matched": matched.float().mean(),
+        }
+
+    keep = {
+        "vision.": "und.encoder.",
+        "pool.": NOT_JANUS + "pool.",
+        "text.": NOT_JANUS + "text.",
+    }
+    keep |= {"log_scale": NOT_JANUS + "log_scale", "bias": NOT_JANUS + "bias"}
+    groups = [list(model.named_parameters())]
+    return run_phase(
+        phase, model, groups, step_loss, folder, keep, manifest_of(cfg, "siglip"),
+        cfg.bf16, deadline,
+    )  # fmt: skip
+
+
+class VQTraining(nn.Module):
+    """The tokenizer with what only its training needs."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.tokenizer = VQTokenizer(cfg)
+        adversarial = cfg.vq_adversarial_from is not None
+        self.discriminator = PatchDiscriminator() if adversarial else None
+        self.register_buffer("used", torch.zeros(cfg.n_codes))  # since the last restart
+
+
+def train_vq(
+    cfg: Config,
+    source,
+    vision: VisionTransformer | None,
+    folder: Path,
+    device,
+    deadline: float = math.inf,
+) -> dict:
+    """Train the generation encoder on drawing scenes; `vision` serves the perceptual loss."""
+    torch.manual_seed(cfg.seed)
+    model, phase = VQTraining(cfg).to(device), cfg.vq
+    # On a CPU convolutions run 1.3 to 2 times faster with the channels last.
+    model.tokenizer.to(memory_format=torch.channels_last)
+    perceptual = Perceptual(vision).to(device) if cfg.vq_perceptual else None
+
+    def step_loss(step: int) -> dict[str, Tensor]:
+        indices = range(step * phase.batch, (step + 1) * phase.batch)
+        # Every fourth picture is one of a category, the others are those of captions.
+        records = [
+            source.record("generation", i, stage=2, category=i % 4 == 0) for i in indices
+        ]
+        images = [generation_pixels(r.images[0], cfg.image_size) for r in records]
+        pixels = (
+            torch.stack(images).to(device).contiguous(memory_format=torch.channels_last)
+        )
+        output = model.tokenizer(pixels)
+        model.used += torch.bincount(output[1].flatten(), minlength=cfg.n_codes)
+        restart = (step + 1) % RESTART_EVERY == 0 and step < RESTART_UNTIL * phase.steps
+        if restart:
+            with torch.no_grad():
+                z = model.tokenizer.latents(pixels).flatten(0, -2)
+            generator = torch.Generator().manual_seed(cfg.seed + step)
+            model.tokenizer.restart_dead_codes(model.used, z, generator)
+        losses = vq_loss(output, pixels, step, cfg, perceptual, model.discriminator)
+        losses["codes_in_use"] = (model.used > 0).float().mean()
+        if (step + 1) % RESTART_EVERY == 0:
+            model.used.zero_()
+        return losses
+
+    groups = [list(model.tokenizer.named_parameters("tokenizer"))]
+    if model.discriminator is not None:
+        groups.append(list(model.discriminator.named_parameters("discriminator")))
+    return run_phase(
+        phase, model, groups, step_loss, folder, {"tokenizer.": "gen.encoder."},
+        manifest_of(cfg, "vq"), cfg.bf16, deadline,
+    )  # fmt: skip
+
+
+def train_llm(
+    cfg: Config,
+    source,
+    janus: Janus,
+    tokenizer: Tokenizer,
+    folder: Path,
+    deadline: float = math.inf,
+) -> dict:
+    """Pre-train the language model and its text head on text alone."""
+    phase, device = cfg.llm, janus.text_head.weight.device
+    janus.requires_grad_(False)
+    janus.llm.requires_grad_(True)
+    janus.text_head.requires_grad_(True)
+
+    def step_loss(step: int) -> dict[str, Tensor]:
+        indices = range(step * phase.batch, (step + 1) * phase.batch)
+        records = [source.record("text", index, stage=2) for index in indices]
+        sequences = [
+            to_sequence(r, PLAIN_TEXT, tokenizer, janus.lengths()) for r in records
+        ]
+        batch = pack(sequences, cfg.pack_length, cfg.max_positions).to(device)
+        return janus.loss(batch, {})
+
+    named = [(name, p) for name, p in janus.named_parameters() if p.requires_grad]
+    keep = {"llm.": "llm.", "text_head.": "text_head."}
+    return run_phase(
+        phase, janus, [named], step_loss, folder, keep, manifest_of(cfg, "llm"),
+        cfg.bf16, deadline,
+    )  # fmt: skip

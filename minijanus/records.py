@@ -1,0 +1,92 @@
+"""One plain record for every source of data (paper §4.2), and `datasets` tables as one.
+
+A source answers `record(task, index, stage, category)` and `text(index)`: `World` draws
+its answers, `DatasetSource` reads them from a table with columns kind, images, messages.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from PIL import Image
+
+IMAGE = "<image_placeholder>"  # stands in a message where a picture goes
+KINDS = ("understanding", "text", "generation")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One sample: messages in order, where each IMAGE placeholder is the next picture."""
+
+    kind: str  # one of KINDS
+    images: list[Image.Image] = field(default_factory=list)
+    messages: list[dict[str, str]] = field(default_factory=list)  # role, content
+    key: str = ""  # names the pictures, so that encoded ones can be cached; "": never
+
+
+def turns(*contents: str) -> list[dict[str, str]]:
+    """Messages from contents that user and assistant say in turn, the user first."""
+    roles = ("user", "assistant")
+    return [{"role": roles[i % 2], "content": text} for i, text in enumerate(contents)]
+
+
+class DatasetSource:
+    """A `datasets` folder or hub name with columns kind, images, messages, as a source."""
+
+    def __init__(self, name: str, split: str = "train", seed: int = 0):
+        import datasets  # here, because a command that draws should not wait for it
+
+        folder = Path(name)
+        if (folder / "state.json").exists():
+            table = datasets.load_from_disk(name)
+        else:
+            table = datasets.load_dataset(name, split=split)
+        missing = {"kind", "images", "messages"} - set(table.column_names)
+        if missing:
+            raise ValueError(
+                f"{name} has no column {', '.join(sorted(missing))}; give it the columns "
+                "kind, images, messages."
+            )
+        self.name, self.seed, self.table = name, seed, table
+        kinds = table["kind"]
+        self.rows = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in KINDS}
+
+    def record(
+        self, task: str, index: int, stage: int, category: bool = False
+    ) -> Record:
+        """Sample `index` of a task; every pass over the rows has its own order.
+
+        Stage and category change nothing: a table says what its messages say.
+        """
+        rows = self.rows[task]
+        if not rows:
+            raise ValueError(f"{self.name} has no row whose kind is {task!r}; add some.")
+        epoch, place = divmod(index, len(rows))
+        order = list(rows)
+        Random(f"{self.seed}/{self.name}/{task}/{epoch}").shuffle(order)
+        return self._read(order[place])
+
+    def text(self, index: int) -> str:
+        """One document for the LLM's pre-training: a text row, its messages in lines."""
+        messages = self.record("text", index, stage=2).messages
+        return "\n".join(message["content"] for message in messages)
+
+    def _read(self, row: int) -> Record:
+        found = self.table[row]
+        images = [as_picture(image) for image in found["images"] or []]
+        messages = [
+            {"role": str(m["role"]), "content": str(m["content"])}
+            for m in found["messages"]
+        ]
+        return Record(found["kind"], images, messages, key=f"{self.name}/{row}")
+
+
+def as_picture(value) -> Image.Image:
+    """A picture as `datasets` hands it out (decoded, or bytes / path), in RGB."""
+    if isinstance(value, Image.Image):
+        return value.convert("RGB")
+    if value.get("bytes"):
+        from io import BytesIO
+
+        return Image.open(BytesIO(value["bytes"])).convert("RGB")
+    return Image.open(value["path"]).convert("RGB")

@@ -1,0 +1,191 @@
+"""SigLIP: the understanding encoder, and what trains it (paper §3.1, §4.1, ref. [92]).
+
+Janus keeps only the vision transformer and reads all its tokens. The pooling head, the
+text tower and the sigmoid loss serve pre-training alone.
+Legend: b batch, n image tokens, t text tokens, d width, c h w picture.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from minijanus.config import Config
+
+MAX_TEXT = 64  # text positions, as SigLIP
+
+
+def linear(d_in: int, d_out: int) -> nn.Linear:
+    """A linear layer started as in SigLIP: Xavier weights, no bias."""
+    layer = nn.Linear(d_in, d_out)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention in both directions, q, k and v from one matrix."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = linear(width, 3 * width)
+        self.proj = linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        q, k, v = rearrange(self.qkv(x), "b n (s h d) -> s b h n d", s=3, h=self.heads)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.proj(rearrange(x, "b h n d -> b n (h d)"))
+
+
+class MLP(nn.Module):
+    """Four times as wide inside, exact GELU."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.fc1 = linear(width, 4 * width)
+        self.fc2 = linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each normalised before and added after."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = SelfAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = MLP(width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.attn(self.norm1(x), mask)
+        return x + self.mlp(self.norm2(x))
+
+
+def position_table(n: int, width: int) -> nn.Parameter:
+    """Learned positions 1 n d."""
+    return nn.Parameter(torch.randn(1, n, width) * width**-0.5)
+
+
+class PatchEmbed(nn.Module):
+    """Each patch of pixels as one vector: a convolution whose stride is its size."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.proj = nn.Conv2d(3, cfg.und_width, cfg.und_patch, stride=cfg.und_patch)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return rearrange(self.proj(pixels), "b d h w -> b (h w) d")
+
+
+class VisionTransformer(nn.Module):
+    """The understanding encoder: a picture as a row of features (paper §3.1)."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.image_size = cfg.image_size
+        self.n_tokens = (cfg.image_size // cfg.und_patch) ** 2
+        self.patch_embed = PatchEmbed(cfg)
+        self.pos_embed = position_table(self.n_tokens, cfg.und_width)
+        self.blocks = nn.ModuleList(
+            Block(cfg.und_width, cfg.und_heads) for _ in range(cfg.und_depth)
+        )
+        self.norm = nn.LayerNorm(cfg.und_width, eps=1e-6)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features b n d, row by row, of pixels b c h w in [-1, 1]."""
+        side = self.image_size
+        if pixels.shape[-2:] != (side, side):
+            raise ValueError(f"The understanding encoder reads {side} x {side} px only.")
+        x = self.patch_embed(pixels) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+
+class MapPooling(nn.Module):
+    """One vector for a picture: a learned query looks at all tokens, then an MLP."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.latent = nn.Parameter(torch.randn(1, 1, width) * width**-0.5)
+        self.q = linear(width, width)
+        self.kv = linear(width, 2 * width)
+        self.proj = linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = MLP(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """b n d -> b d."""
+        query = repeat(self.q(self.latent), "1 1 (h d) -> b h 1 d", b=len(x), h=self.heads)
+        k, v = rearrange(self.kv(x), "b n (s h d) -> s b h n d", s=2, h=self.heads)
+        x = F.scaled_dot_product_attention(query, k, v)
+        x = self.proj(rearrange(x, "b h 1 d -> b (h d)"))
+        return x + self.mlp(self.norm(x))
+
+
+class TextTower(nn.Module):
+    """A transformer that reads a caption in both directions."""
+
+    def __init__(self, cfg: Config, vocabulary: int):
+        super().__init__()
+        self.token_embedding = nn.Embedding(vocabulary, cfg.und_width)
+        nn.init.normal_(self.token_embedding.weight, std=cfg.und_width**-0.5)
+        self.pos_embed = position_table(MAX_TEXT, cfg.und_width)
+        self.blocks = nn.ModuleList(
+            Block(cfg.und_width, cfg.und_heads) for _ in range(cfg.und_text_depth)
+        )
+        self.norm = nn.LayerNorm(cfg.und_width, eps=1e-6)
+        self.head = linear(cfg.und_width, cfg.und_width)
+
+    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """States of all tokens, ids b t and mask b t (True = a token) -> b t d."""
+        x = self.token_embedding(ids) + self.pos_embed[:, : ids.shape[1]]
+        for block in self.blocks:
+            x = block(x, mask[:, None, None, :])
+        return self.norm(x)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """One vector per caption, b t -> b d; what is beyond 64 tokens is cut off."""
+        ids, mask = ids[:, :MAX_TEXT], mask[:, :MAX_TEXT].bool()
+        x = self.hidden(ids, mask)
+        # Differs: SigLIP reads its last position, always the 64th, where it padded to; the
+        # mean of the real tokens needs no padding to 64 and ignores how much there is.
+        weight = mask[:, :, None].to(x.dtype)
+        return self.head((x * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1))
+
+
+class SigLIP(nn.Module):
+    """Pictures and captions in one space, where those that belong together are close."""
+
+    def __init__(self, cfg: Config, vocabulary: int):
+        super().__init__()
+        self.vision = VisionTransformer(cfg)
+        self.pool = MapPooling(cfg.und_width, cfg.und_heads)
+        self.text = TextTower(cfg, vocabulary)
+        # SigLIP's start: as nearly all pairs do not match, the bias makes "no" the default.
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.bias = nn.Parameter(torch.tensor(-10.0))
+
+    def image_embedding(self, pixels: Tensor) -> Tensor:
+        """Unit vectors b d of pixels b c h w."""
+        return F.normalize(self.pool(self.vision(pixels)), dim=-1)
+
+    def text_embedding(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Unit vectors b d of captions, ids b t and mask b t (True = a token)."""
+        return F.normalize(self.text(ids, mask), dim=-1)
+
+
+def sigmoid_loss(
+    image_emb: Tensor, text_emb: Tensor, log_scale: Tensor, bias: Tensor
+) -> Tensor:
+    """A yes-or-no question for every picture with every caption; summed, divided by b."""
+    logits = image_emb @ text_emb.T * log_scale.exp() + bias  # b b
+    signs = 2 * torch.eye(len(logits), device=logits.device) - 1
+    return -F.logsigmoid(signs * logits).sum() / len(logits)

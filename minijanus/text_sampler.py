@@ -1,0 +1,67 @@
+"""Answering: text tokens, the likeliest one after another (paper §3.4)."""
+
+import torch
+from PIL import Image
+
+from minijanus.images import understanding_pixels
+from minijanus.janus import Janus
+from minijanus.lab import UserError
+from minijanus.llm import KVCache, attention_mask
+from minijanus.records import Record
+from minijanus.sequence import pack, to_sequence
+from minijanus.text import IMAGE, Tokenizer
+
+
+@torch.no_grad()
+def answer(
+    janus: Janus,
+    tokenizer: Tokenizer,
+    picture: Image.Image | None,
+    question: str,
+    stage_number: int,
+    max_tokens: int = 64,
+) -> str:
+    """The model's answer to a question about a picture, or without one, in the stage's format."""
+    cfg, device = janus.cfg, janus.text_head.weight.device
+    mark = "" if picture is None else IMAGE + ("\n" if stage_number == 3 else "")
+    messages = [
+        {"role": "user", "content": mark + question},
+        {"role": "assistant", "content": ""},
+    ]
+    kind = "text" if picture is None else "understanding"
+    record = Record(kind, [] if picture is None else [picture], messages)
+    stage = cfg.stage(stage_number)
+    sequence = to_sequence(record, stage, tokenizer, janus.lengths())
+    if sequence.ids[-1] == tokenizer.eos:  # the model is to say when it ends
+        sequence = type(sequence)(
+            sequence.ids[:-1], sequence.scored[:-1], sequence.spans, kind
+        )
+    length = len(sequence.ids)
+    if length + max_tokens > cfg.max_positions:
+        raise UserError(
+            f"the question takes {length} of {cfg.max_positions} positions, too many to leave "
+            f"room for {max_tokens} tokens of answer: shorten it."
+        )
+    batch = pack([sequence], length, cfg.max_positions).to(device)
+    pictures = {}
+    if picture is not None:
+        pixels = understanding_pixels(picture, cfg.image_size)[None].to(device)
+        pictures["und"] = janus.und.encode(pixels)
+    embedded, documents, positions = (
+        janus.embed(batch, pictures),
+        batch.documents,
+        batch.positions,
+    )
+    cache = KVCache(cfg, 1, length + max_tokens, device, embedded.dtype)
+    said: list[int] = []
+    while len(said) < max_tokens:
+        mask = attention_mask(documents, new=embedded.shape[1])
+        hidden = janus.llm(embedded, positions, mask, cache)
+        token = janus.text_head(hidden[:, -1]).argmax(-1)
+        if int(token) == tokenizer.eos:
+            break
+        said.append(int(token))
+        embedded = janus.llm.embed_tokens(token[:, None])
+        documents = torch.cat([documents, documents[:, -1:]], dim=1)
+        positions = positions[:, -1:] + 1
+    return tokenizer.decode(said).strip()

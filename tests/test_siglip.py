@@ -1,0 +1,181 @@
+"""SigLIP against transformers' SigLIP; its loss against a double loop."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import (
+    SiglipTextConfig,
+    SiglipTextModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+from minijanus.config import TINY
+from minijanus.siglip import SigLIP, sigmoid_loss
+
+CFG = replace(
+    TINY,
+    image_size=32,
+    und_patch=8,
+    und_width=48,
+    und_heads=4,
+    und_depth=3,
+    und_text_depth=2,
+)
+# Ours starts like transformers' names on the left.
+NAMES = {
+    "embeddings.patch_embedding.": "patch_embed.proj.",
+    "embeddings.token_embedding.": "token_embedding.",
+    "embeddings.position_embedding.weight": "pos_embed",
+    "encoder.layers.": "blocks.",
+    "layer_norm1": "norm1",
+    "layer_norm2": "norm2",
+    "self_attn.out_proj": "attn.proj",
+    "post_layernorm": "norm",
+    "final_layer_norm": "norm",
+    "head.probe": "latent",
+    "head.attention.out_proj": "proj",
+    "head.layernorm": "norm",
+    "head.mlp": "mlp",
+}
+
+
+def renamed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Transformers' tensors under our names, q, k and v laid one under the other."""
+    ours = {}
+    for name, tensor in tensors.items():
+        name = name.removeprefix("vision_model.").removeprefix("text_model.")
+        for old, new in NAMES.items():
+            name = name.replace(old, new)
+        ours[name] = tensor[None] if name == "pos_embed" else tensor
+    for name in [n for n in ours if ".self_attn.q_proj." in n]:
+        qkv = [ours.pop(name.replace("q_proj", p)) for p in ("q_proj", "k_proj", "v_proj")]
+        ours[name.replace("self_attn.q_proj", "attn.qkv")] = torch.cat(qkv)
+    return ours
+
+
+def shaken(model: torch.nn.Module) -> torch.nn.Module:
+    """Move every weight, biases too, so that a forgotten one shows."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+SHARED = {
+    "hidden_size": CFG.und_width, "intermediate_size": 4 * CFG.und_width,
+    "num_attention_heads": CFG.und_heads, "hidden_act": "gelu",
+}  # fmt: skip
+
+
+@torch.no_grad()
+def test_vision_equals_transformers():
+    """Catches columns before rows, tanh GELU, eps 1e-5, a missing last norm or q/k swap."""
+    settings = SiglipVisionConfig(
+        **SHARED, num_hidden_layers=CFG.und_depth, image_size=32, patch_size=8
+    )
+    theirs, model = shaken(SiglipVisionModel(settings)), SigLIP(CFG, 30)
+    tensors = renamed(theirs.state_dict())
+    in_weight, in_bias = "head.attention.in_proj_weight", "head.attention.in_proj_bias"
+    head = {
+        n: t for n, t in tensors.items() if n.split(".")[0] in ("latent", "proj", "mlp")
+    }
+    q_and_kv = [CFG.und_width, 2 * CFG.und_width]
+    head["q.weight"], head["kv.weight"] = tensors[in_weight].split(q_and_kv)
+    head["q.bias"], head["kv.bias"] = tensors[in_bias].split(q_and_kv)
+    own = theirs.state_dict()
+    for part in ("weight", "bias"):
+        (key,) = [n for n in own if n.endswith(f"head.layernorm.{part}")]
+        head[f"norm.{part}"] = own[key]
+        (key,) = [n for n in own if n.endswith(f"post_layernorm.{part}")]
+        tensors[f"norm.{part}"] = own[key]
+    known = model.vision.state_dict().keys()
+    model.vision.load_state_dict({n: t for n, t in tensors.items() if n in known})
+    model.pool.load_state_dict(head)
+    pixels = torch.randn(2, 3, 32, 32)
+    expected = theirs(pixels)
+    tokens = model.vision(pixels)
+    assert tokens.shape == (2, model.vision.n_tokens, CFG.und_width)
+    assert_close(tokens, expected.last_hidden_state, atol=1e-5, rtol=1e-5)
+    assert_close(model.pool(tokens), expected.pooler_output, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_text_equals_transformers():
+    """Catches a causal mask in the text tower, and padding that is attended."""
+    settings = SiglipTextConfig(
+        **SHARED, num_hidden_layers=CFG.und_text_depth, vocab_size=30
+    )
+    theirs, model = shaken(SiglipTextModel(settings)), SigLIP(CFG, 30)
+    model.text.load_state_dict(renamed(theirs.state_dict()))
+    ids = torch.randint(30, (3, 10))
+    mask = torch.arange(10) < torch.tensor([[10], [4], [1]])
+    expected = theirs(ids, attention_mask=mask.long()).last_hidden_state
+    found = model.text.hidden(ids, mask)
+    assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-5)
+    mean = torch.stack([row[m].mean(dim=0) for row, m in zip(expected, mask, strict=True)])
+    assert_close(model.text(ids, mask), theirs.head(mean), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_padding_changes_no_caption():
+    """Catches a caption whose embedding depends on the longest one in its batch."""
+    model = SigLIP(CFG, 30)
+    ids = torch.randint(30, (1, 5))
+    alone = model.text_embedding(ids, torch.ones(1, 5, dtype=torch.bool))
+    padded = torch.cat([ids, torch.randint(30, (1, 4))], dim=1)
+    mask = torch.arange(9)[None] < 5
+    assert_close(model.text_embedding(padded, mask), alone, atol=1e-5, rtol=1e-5)
+    assert_close(alone.norm(dim=-1), torch.ones(1))
+
+
+@torch.no_grad()
+def test_long_and_empty_captions():
+    """Catches an index beyond the position table, and a division by no tokens."""
+    model = SigLIP(CFG, 30)
+    long = torch.randint(30, (1, 90))
+    cut = model.text_embedding(long[:, :64], torch.ones(1, 64, dtype=torch.bool))
+    assert_close(model.text_embedding(long, torch.ones(1, 90, dtype=torch.bool)), cut)
+    nothing = model.text_embedding(long[:, :3], torch.zeros(1, 3, dtype=torch.bool))
+    assert nothing.isfinite().all()
+
+
+def test_loss_equals_a_double_loop():
+    """Catches a softmax in place of the sigmoid, a mean over pairs, a scale not exp'ed."""
+    torch.manual_seed(0)
+    pictures = torch.nn.functional.normalize(torch.randn(5, 8), dim=-1)
+    captions = torch.nn.functional.normalize(torch.randn(5, 8), dim=-1)
+    total = 0.0
+    for i in range(5):
+        for j in range(5):
+            z = 1 if i == j else -1
+            logit = 10.0 * float(pictures[i] @ captions[j]) - 2.0
+            total += math.log(1 + math.exp(-z * logit))
+    loss = sigmoid_loss(pictures, captions, torch.tensor(math.log(10)), torch.tensor(-2.0))
+    assert_close(loss.item(), total / 5, atol=1e-5, rtol=1e-5)
+
+
+def test_start_of_scale_and_bias():
+    """Catches a start without the bias, where the many wrong pairs make the first loss."""
+    model = SigLIP(CFG, 30)
+    assert_close(model.log_scale.exp().item(), 10.0)
+    assert model.bias.item() == -10.0
+
+
+def test_every_parameter_trains():
+    """Catches a tower that is built and left out of the loss."""
+    model = SigLIP(CFG, 30)
+    images = model.image_embedding(torch.randn(3, 3, 32, 32))
+    texts = model.text_embedding(torch.arange(30).reshape(3, 10), torch.ones(3, 10))
+    sigmoid_loss(images, texts, model.log_scale, model.bias).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_another_picture_size_is_refused():
+    """Catches a position table that is broadcast or cut without a word."""
+    with pytest.raises(ValueError, match="32 x 32"):
+        SigLIP(CFG, 30).image_embedding(torch.zeros(1, 3, 40, 32))
