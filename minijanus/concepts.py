@@ -5,6 +5,8 @@ a group: things of one group appear together more often. The order of a list is 
 of frequency, so the first concepts are the "popular" ones.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from zlib import crc32
@@ -43,7 +45,7 @@ TINY = (  # name, emoji code, group; most frequent first
     ("umbrella", "2602", "things"),
     ("sunflower", "1F33B", "plants"),
     ("hamburger", "1F354", "food"),
-    ("bird", "1F426", "animals"),
+    ("penguin", "1F427", "animals"),
     ("bus", "1F68C", "vehicles"),
     ("cactus", "1F335", "plants"),
     ("guitar", "1F3B8", "things"),
@@ -70,6 +72,72 @@ MEMBER_OF = {  # how the groups of the tiny world read after "Is a dog ...?"
     "plants": "a plant",
 }
 
+GROUPS = ("animals-nature", "food-drink", "travel-places", "activities", "objects")
+# Labels that name no thing one can count, or a second drawing of a thing already there.
+ODD = """
+    guide dog, service dog, pig nose, microbe, herb, coral, wilted flower, leafless
+    tree, spouting whale, leafy green, broccoli, garlic, ginger root, root vegetable,
+    bread, baguette bread, flatbread, stuffed flatbread, bacon, falafel, cooking,
+    fondue, popcorn, butter, salt, canned food, cooked rice, curry rice, spaghetti,
+    oden, sushi, fried shrimp, dango, shaved ice, custard, sake, pouring liquid, bubble
+    tea, mate, ice, hot beverage, tropical drink, landslide, mount fuji, camping,
+    desert, desert island, national park, building construction, wood, derelict house,
+    love hotel, wedding, kaaba, foggy, cityscape, sunrise, sunset, metro, light rail,
+    mountain railway, motorway, railway track, construction, airplane departure,
+    airplane arrival, suspension railway, mountain cableway, aerial tramway, hourglass
+    done, new moon, full moon, milky way, fog, cyclone, high voltage, fire, water wave,
+    glowing star, tanabata tree, pine decoration, tennis, bowling, cricket game, field
+    hockey, ice hockey, lacrosse, badminton, water pistol, spade suit, heart suit,
+    diamond suit, club suit, joker, yarn, thread, reminder ribbon, muted speaker, low
+    battery, dvd, incoming envelope, outbox tray, inbox tray, memo, chart increasing,
+    chart decreasing, bar chart, locked, unlocked, broken chain, dna, soap, cigarette,
+    coffin, headstone, funeral urn, nazar amulet, hamsa, moai, placard, bikini, gem
+    stone, round pushpin, ping pong, hot pepper, computer disk, american football, rugby
+    football, military medal, postal horn, clutch bag, flat shoe, telephone receiver,
+    game die, yen banknote, euro banknote, pound banknote, spiral calendar, optical disk,
+hindu temple, shinto shrine, luggage, label, link, steaming bowl
+"""
+ODD_LABELS = frozenset(" ".join(ODD.split()).split(", "))
+# Drawings that the held-out style has nearly in common with a training style, found by a
+# nearest-neighbour search (tests/test_world.py): they would not be unseen.
+COPIED = (
+    "baseball", "bear", "bird", "briefcase", "comet", "cookie", "crescent moon",
+    "dollar banknote", "hot dog", "keyboard", "light bulb", "palm tree", "pick",
+    "pineapple", "saxophone", "squid", "star", "stop sign", "tornado", "volleyball", "wolf",
+)  # fmt: skip
+# Which names also cover others: a scene with a penguin is never asked about birds.
+COVERS = {
+    "ball": ("baseball", "basketball", "softball", "volleyball"),
+    "bear": ("panda",),
+    "bird": (
+        "baby chick", "chicken", "dodo", "dove", "duck", "eagle", "flamingo", "goose",
+        "hatching chick", "owl", "parrot", "peacock", "penguin", "phoenix", "rooster",
+        "swan", "turkey",
+    ),
+    "boat": ("canoe", "ferry", "passenger ship", "ship", "speedboat"),
+    "bug": ("ant", "beetle", "cockroach", "cricket", "fly", "honeybee", "mosquito"),
+    "bus": ("minibus", "trolleybus"),
+    "cake": ("cupcake", "shortcake"),
+    "car": ("taxi",),
+    "chicken": ("baby chick", "hatching chick", "rooster"),
+    "cow": ("ox",),
+    "dog": ("poodle",),
+    "elephant": ("mammoth",),
+    "fish": ("blowfish", "shark"),
+    "lizard": ("crocodile",),
+    "monkey": ("gorilla", "orangutan"),
+    "notebook": ("spiral notepad",),
+    "pig": ("boar",),
+    "purse": ("handbag",),
+    "ship": ("ferry",),
+    "telephone": ("mobile phone",),
+    "train": ("locomotive", "monorail", "tram"),
+    "truck": ("articulated lorry",),
+    "watch": ("stopwatch",),
+    "whale": ("orca",),
+}  # fmt: skip
+SINGULAR_ENDS = ("us", "ss", "os")  # an s that does not make a plural
+
 
 @dataclass(frozen=True)
 class Concept:
@@ -94,3 +162,72 @@ def relation_held_out(first: str, relation: str, second: str) -> bool:
         first, second = second, first
         relation = {"right": "left", "below": "above"}[relation]
     return crc32(f"{first} {relation} {second}".encode()) % HELD_OUT_SHARE == 0
+
+
+def tiny_concepts(sprites: Iterable[dict], styles: Iterable[str]) -> list[Concept]:
+    """The 32 concepts of TINY that are drawn in at least one of these styles."""
+    drawn = styles_by_code(sprites, styles)
+    return [
+        Concept(name, code, group, drawn[code])
+        for name, code, group in TINY
+        if code in drawn
+    ]
+
+
+def small_concepts(sprites: Iterable[dict], styles: Iterable[str]) -> list[Concept]:
+    """All things with a plain name of one or two words; those of TINY come first."""
+    sprites = list(sprites)
+    drawn = styles_by_code(sprites, styles)
+    names = {name: code for name, code, _ in TINY}
+    groups = {row["hexcode"]: row["group"] for row in sprites}
+    plain = {row["label"]: row["hexcode"] for row in sprites if is_plain(row)}
+    # By hash, so that frequency follows neither the alphabet nor the group.
+    for label in sorted(plain, key=label_hash):
+        if label not in names and plain[label] not in names.values():
+            names[label] = plain[label]
+    return [
+        Concept(name, code, groups[code], drawn[code])
+        for name, code in names.items()
+        if code in drawn
+    ]
+
+
+def styles_by_code(
+    sprites: Iterable[dict], styles: Iterable[str]
+) -> dict[str, tuple[str, ...]]:
+    """Which of these styles each emoji code is drawn in, in the order of the styles."""
+    have = {
+        (row["hexcode"], row["style"])
+        for row in sprites
+        if row["style"] != HELD_OUT_STYLE or row["label"] not in COPIED
+    }
+    wanted = tuple(styles)
+    found = {code: tuple(s for s in wanted if (code, s) in have) for code, _ in have}
+    return {code: names for code, names in found.items() if names}
+
+
+def is_plain(row: dict) -> bool:
+    """Whether a drawing's label can stand in a sentence as the name of one thing."""
+    label = row["label"]
+    words = label.split()
+    return (
+        row["group"] in GROUPS
+        and re.fullmatch("[a-z]+( [a-z]+)?", label) is not None
+        and label not in ODD_LABELS
+        and not {"face", "clock", "oncoming"} & set(words)
+        and not {*COLOURS, "orange", "brown", "black", "white"} & set(words)
+        and (not label.endswith("s") or label.endswith(SINGULAR_ENDS))
+    )
+
+
+def label_hash(label: str) -> int:
+    """A number that depends on nothing but the label."""
+    return crc32(label.encode())
+
+
+def overlap(a: str, b: str) -> bool:
+    """Whether one name may be said of the other: bird and penguin, bear and polar bear."""
+    for wide, narrow in ((a, b), (b, a)):
+        if narrow.split(" ")[-1] == wide or narrow in COVERS.get(wide, ()):
+            return True
+    return False

@@ -11,22 +11,26 @@ from minijanus.scenes import Group, Scene, Thing
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PLURALS = {
-    "calf": "calves",
+    "bison": "bison",
+    "buffalo": "buffaloes",
     "deer": "deer",
-    "fish": "fish",
     "goose": "geese",
     "knife": "knives",
     "leaf": "leaves",
-    "loaf": "loaves",
+    "mango": "mangoes",
+    "moose": "moose",
+    "mosquito": "mosquitoes",
     "mouse": "mice",
     "ox": "oxen",
     "potato": "potatoes",
+    "scarf": "scarves",
     "sheep": "sheep",
-    "shelf": "shelves",
+    "shrimp": "shrimp",
     "snowman": "snowmen",
     "squid": "squid",
     "tomato": "tomatoes",
-    "tooth": "teeth",
+    "tornado": "tornadoes",
+    "volcano": "volcanoes",
     "wolf": "wolves",
 }
 RELATION_WORDS = {
@@ -35,8 +39,8 @@ RELATION_WORDS = {
     "above": ("above",),
     "below": ("below",),
 }
-# How the words sound, not how they are spelled.
-SOUNDS_LIKE_CONSONANT = ("uni", "use", "uk", "eu", "one", "uti")
+# Sound decides, not spelling.
+SOUNDS_LIKE_CONSONANT = ("uni", "use", "uk", "eu", "ewe", "one", "uti")
 SOUNDS_LIKE_VOWEL = ("hour", "heir", "honest")
 DESCRIBE = "Describe the image in detail."  # the paper's own words (paper §4.2)
 DESCRIBE_TOO = (DESCRIBE, "What is in the picture?", "Describe the picture.")
@@ -56,6 +60,8 @@ def plural(noun: str) -> str:
     *before, last = noun.split(" ")
     if last in PLURALS:
         many = PLURALS[last]
+    elif last.endswith("fish"):
+        many = last
     elif last.endswith(("s", "x", "z", "ch", "sh")):
         many = last + "es"
     elif last.endswith("y") and last[-2] not in "aeiou":
@@ -152,7 +158,10 @@ def description(scene: Scene, rng: Random) -> str:
     if relations and len(scene.objects) == 2 and where:
         first, name, second = relations[0]
         words = rng.choice(RELATION_WORDS[name])
-        told = [f"{a(first.concept, first.colour)} is {words} " + a(second.concept, second.colour)]
+        told = [
+            f"{a(first.concept, first.colour)} is {words} "
+            + a(second.concept, second.colour)
+        ]
     else:
         everything = listed([some(group) for group in groups])
         verb = "is" if groups[0].count == 1 else "are"

@@ -96,6 +96,14 @@ class VQTraining(nn.Module):
         self.register_buffer("used", torch.zeros(cfg.n_codes))  # since the last restart
 
 
+@torch.no_grad()
+def restart_unused(model: VQTraining, pixels: Tensor, seed: int) -> None:
+    """Put codes that no picture used since the last restart where pictures are."""
+    z = model.tokenizer.latents(pixels).flatten(0, -2)
+    generator = torch.Generator().manual_seed(seed)
+    model.tokenizer.restart_dead_codes(model.used, z, generator)
+
+
 def train_vq(
     cfg: Config,
     source,
@@ -121,18 +129,14 @@ def train_vq(
         pixels = (
             torch.stack(images).to(device).contiguous(memory_format=torch.channels_last)
         )
+        if step and step % RESTART_EVERY == 0:
+            if step < RESTART_UNTIL * phase.steps:
+                restart_unused(model, pixels, cfg.seed + step)
+            model.used.zero_()
         output = model.tokenizer(pixels)
         model.used += torch.bincount(output[1].flatten(), minlength=cfg.n_codes)
-        restart = (step + 1) % RESTART_EVERY == 0 and step < RESTART_UNTIL * phase.steps
-        if restart:
-            with torch.no_grad():
-                z = model.tokenizer.latents(pixels).flatten(0, -2)
-            generator = torch.Generator().manual_seed(cfg.seed + step)
-            model.tokenizer.restart_dead_codes(model.used, z, generator)
         losses = vq_loss(output, pixels, step, cfg, perceptual, model.discriminator)
         losses["codes_in_use"] = (model.used > 0).float().mean()
-        if (step + 1) % RESTART_EVERY == 0:
-            model.used.zero_()
         return losses
 
     groups = [list(model.tokenizer.named_parameters("tokenizer"))]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import islice
 from random import Random
 
-from minijanus.concepts import COLOURS, Concept, colour_held_out, relation_held_out
+from minijanus.concepts import COLOURS, Concept, colour_held_out, overlap, relation_held_out
 from minijanus.language import (
     NUMBERS,
     RELATION_WORDS,
@@ -47,7 +47,7 @@ def existence(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> Turn:
 
 
 def absent(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> str:
-    """A concept that is not in the scene: any, a frequent one, or one often seen with it."""
+    """A concept that is not in the scene: any, a frequent one, or a related one."""
     present = {group.concept for group in scene.groups}
     kinds = {c.group for c in concepts if c.name in present}
     pools = (
@@ -56,7 +56,7 @@ def absent(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> str:
         [c for c in concepts if c.group in kinds],
     )
     for pool in (rng.choice(pools), concepts):
-        names = [c.name for c in pool if c.name not in present]
+        names = [c.name for c in pool if not any(overlap(c.name, p) for p in present)]
         if names:
             return rng.choice(names)
     raise ValueError("A question needs a concept that the scene does not show; add some.")
@@ -91,7 +91,10 @@ def colour(scene: Scene, rng: Random) -> Turn:
         asked = group.colour if yes else other_colour(group, rng)
         return f"{be.capitalize()} {the(group)} {asked}?", "yes" if yes else "no"
     does = "does" if group.count == 1 else "do"
-    templates = (f"What {word} {be} {the(group)}?", f"Which {word} {does} {the(group)} have?")
+    templates = (
+        f"What {word} {be} {the(group)}?",
+        f"Which {word} {does} {the(group)} have?",
+    )
     return rng.choices(templates, weights=(3, 1))[0], group.colour
 
 

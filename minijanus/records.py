@@ -51,9 +51,7 @@ class DatasetSource:
         kinds = table["kind"]
         self.rows = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in KINDS}
 
-    def record(
-        self, task: str, index: int, stage: int, category: bool = False
-    ) -> Record:
+    def record(self, task: str, index: int, stage: int, category: bool = False) -> Record:
         """Sample `index` of a task; every pass over the rows has its own order.
 
         Stage and category change nothing: a table says what its messages say.

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, combinations
 from random import Random
+from typing import TypeVar
 
 from minijanus.concepts import (
     BACKGROUNDS,
     COLOURS,
     Concept,
     colour_held_out,
+    overlap,
     relation_held_out,
 )
 from minijanus.layout import OPPOSITE, Box, drawn_boxes, free_boxes, relation
 
+T = TypeVar("T")
 RELATED = 0.5  # how often the next thing comes from the first one's group on purpose
 TINTED = 0.3  # how often a thing whose colour is free is tinted in a drawing scene
 
@@ -89,8 +92,7 @@ class Scene:
         if any(t.colour and colour_held_out(t.colour, t.concept) for t in self.objects):
             return True
         return any(
-            relation_held_out(a.concept, name, b.concept)
-            for a, name, b in self.relations()
+            relation_held_out(a.concept, name, b.concept) for a, name, b in self.relations()
         )
 
 
@@ -116,7 +118,8 @@ class Sampler:
             related = chosen and rng.random() < RELATED
             names, weights = self.by_group[chosen[0].group] if related else self.all
             concept = rng.choices(names, cum_weights=weights)[0]
-            if concept not in chosen and shared_styles([*chosen, concept]):
+            told_apart = not any(overlap(concept.name, other.name) for other in chosen)
+            if told_apart and shared_styles([*chosen, concept]):
                 chosen.append(concept)
         return chosen
 
@@ -161,8 +164,8 @@ def shared_styles(concepts: Sequence[Concept]) -> list[str]:
     return [s for s in first.styles if all(s in c.styles for c in rest)]
 
 
-def weighted(rng: Random, shares: dict[str, int]) -> str:
-    """Draw a name with the probability of its share."""
+def weighted(rng: Random, shares: dict[T, int]) -> T:
+    """Draw a key with the probability of its share."""
     return rng.choices(tuple(shares), weights=tuple(shares.values()))[0]
 
 

@@ -23,7 +23,7 @@ SCRIPTS = (
     "LATIN", "CYRILLIC", "THAI", "HANGUL", "HIRAGANA", "KATAKANA", "CJK", "BENGALI",
     "DEVANAGARI",
 )  # fmt: skip
-# Letters that belong to these scripts although their names begin otherwise: ー 々 ｃ ｱ º ª ʼ
+# Letters of these scripts whose names begin otherwise: ー 々 ｃ ｱ º ª ʼ
 ALSO = (
     "KATAKANA-HIRAGANA", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH", "MASCULINE", "FEMININE",
     "MODIFIER",
@@ -34,7 +34,7 @@ GAP = 4  # pixels of white between the pictures of a grid
 
 
 def check_script(text: str) -> None:
-    """Raise UserError at the first letter of a script that no training text is written in."""
+    """Raise UserError at the first letter of a script that no training text has."""
     for letter in text:
         if not letter.isalpha():
             continue

@@ -36,8 +36,6 @@ ROLES = {"user": "User:", "assistant": "Assistant:"}
 class Tokenizer:
     """Byte-level BPE with six special tokens, which no text can produce, only their ids."""
 
-    eos_string = EOS
-
     def __init__(self, core: tokenizers.Tokenizer):
         self.core = core
         # Without this, a user who types "<begin_of_image>" would open a picture.

@@ -160,21 +160,22 @@ def test_filler_is_finite_and_changes_nothing():
 
 def test_mask_by_hand():
     """Catches filler that sees filler, and a picture seen whole from another document."""
-    documents = torch.tensor([[0, 0, 0, 1, 1, -1, -1]])
-    spans = torch.tensor([[-1, 0, 0, 0, 0, -1, -1]])
+    documents = torch.tensor([[0, 0, 0, 0, 1, 1, -1, -1]])
+    spans = torch.tensor([[-1, -1, 0, 0, 0, 0, -1, -1]])
     causal = torch.tensor(
         [
-            [1, 0, 0, 0, 0, 0, 0],
-            [1, 1, 0, 0, 0, 0, 0],
-            [1, 1, 1, 0, 0, 0, 0],
-            [0, 0, 0, 1, 0, 0, 0],
-            [0, 0, 0, 1, 1, 0, 0],
-            [0, 0, 0, 0, 0, 1, 0],
-            [0, 0, 0, 0, 0, 0, 1],
+            [1, 0, 0, 0, 0, 0, 0, 0],
+            [1, 1, 0, 0, 0, 0, 0, 0],
+            [1, 1, 1, 0, 0, 0, 0, 0],
+            [1, 1, 1, 1, 0, 0, 0, 0],
+            [0, 0, 0, 0, 1, 0, 0, 0],
+            [0, 0, 0, 0, 1, 1, 0, 0],
+            [0, 0, 0, 0, 0, 0, 1, 0],
+            [0, 0, 0, 0, 0, 0, 0, 1],
         ]
     ).bool()
     whole = causal.clone()
-    whole[1, 2] = whole[3, 4] = True
+    whole[2, 3] = whole[4, 5] = True
     assert_close(attention_mask(documents, spans), causal[None, None])
     assert_close(attention_mask(documents, spans, see_whole_spans=True), whole[None, None])
     last = attention_mask(documents, spans, new=3, see_whole_spans=True)

@@ -1,0 +1,239 @@
+"""The command line: draw, ask, train, ship, report, doctor.
+
+Each command imports what it needs when it runs, so that --help answers at once. What a
+person did wrong ends in one line and exit code 2, never in a traceback.
+"""
+
+import argparse
+import math
+import sys
+import time
+from pathlib import Path
+
+from minijanus.config import PRESETS, Config
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+SHIPPED = DATA / "checkpoints" / "tiny"
+RUNS = DATA / "runs"
+PROBLEM, STOPPED = 2, 130  # exit codes; 130 is what shells expect after Ctrl-C
+
+
+def draw(args: argparse.Namespace) -> int:
+    """Draw a prompt n times and save the pictures as one PNG."""
+    from minijanus.checkpoint import write_whole
+    from minijanus.lab import UserError, device
+    from minijanus.load import load_janus
+    from minijanus.studio import check_text, draw_pictures, grid_picture
+
+    if args.out.suffix.lower() != ".png" or args.out.is_dir():
+        raise UserError(f"--out is {args.out}: give a file name that ends in .png.")
+    check_text(args.prompt, "prompt")  # before the seconds of loading
+    model = load_janus(args.checkpoint, args.phase, device())
+    pictures = draw_pictures(
+        *model, [args.prompt], args.n, args.seed, args.guidance, args.temperature
+    )
+    grid = grid_picture(pictures)
+
+    def write(path: Path) -> None:
+        grid.save(path, format="png")
+
+    write_whole(args.out, write)
+    print(f'{args.out}: "{args.prompt}", {args.n} drawn, seed {args.seed}')
+    return 0
+
+
+def ask(args: argparse.Namespace) -> int:
+    """Answer a question about a picture."""
+    from minijanus.images import open_picture
+    from minijanus.lab import device
+    from minijanus.load import load_janus
+    from minijanus.studio import ask_picture, check_text
+
+    check_text(args.question, "question")
+    picture = open_picture(args.picture)
+    model = load_janus(args.checkpoint, args.phase, device())
+    print(ask_picture(*model, picture, args.question) or "(the model says nothing)")
+    return 0
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train a preset from raw data to stage III, or go on where that stopped."""
+    from minijanus.lab import UserError, device
+    from minijanus.train import at_most, train_all
+
+    deadline = time.monotonic() + 60 * args.minutes
+    cfg, name = PRESETS[args.preset], args.preset
+    if args.steps:  # in a folder of its own, or its phases would pass for finished ones
+        cfg, name = at_most(cfg, args.steps), f"{name}-trial"
+    folder = args.out or RUNS / name
+    try:
+        train_all(cfg, folder, source_of(cfg, args.data), device(), deadline)
+    except ValueError as error:
+        if args.data is None or isinstance(error, UserError):
+            raise
+        raise UserError(f"--data {args.data}: {error}") from error
+    print(f"{folder} holds the checkpoints; draw from them with --checkpoint {folder}")
+    return 0
+
+
+def source_of(cfg: Config, data: str | None):
+    """The world, or the `datasets` table that replaces it."""
+    if data is None:
+        from minijanus.world import World
+
+        return World(cfg)
+    from minijanus.lab import UserError
+    from minijanus.records import DatasetSource
+
+    try:
+        return DatasetSource(data, seed=cfg.seed)
+    except Exception as error:  # `datasets` raises many kinds, with texts of many lines
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"--data {data} cannot be read ({first}): give a `datasets` folder or hub name "
+            "with the columns kind, images, messages."
+        ) from error
+
+
+def ship(args: argparse.Namespace) -> int:
+    """Copy a finished run into data/checkpoints, rounded to float16."""
+    from minijanus import checkpoint, load
+
+    _, manifest = checkpoint.load(args.run / f"{load.PHASES[-1]}.safetensors")
+    folder = DATA / "checkpoints" / manifest["preset"]
+    load.ship(args.run, folder)
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    print(f"{folder}: {size:.1f} MB")
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    """Make the README's pictures and tables anew."""
+    from minijanus.report import main_report
+
+    main_report(args.checkpoint, args.only, args.guidance)
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Check versions, device, memory, disk, data and checkpoints, one line each."""
+    from minijanus.doctor import report
+
+    return 0 if report(DATA) else 1
+
+
+class Version(argparse.Action):
+    """Print the version that is installed; importing its reader takes time."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from importlib import metadata
+
+        try:
+            version = metadata.version("minijanus")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print("minijanus", version)
+        parser.exit()
+
+
+def positive(text: str) -> float:
+    """A number above zero, for argparse."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
+def steps(text: str) -> int:
+    """A whole number above zero, for argparse."""
+    positive(text)
+    return int(text)
+
+
+def command(commands, run) -> argparse.ArgumentParser:
+    """Add a command that is named and described as its function."""
+    parser = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+    parser.set_defaults(command=run)
+    return parser
+
+
+def add_model(new: argparse.ArgumentParser) -> None:
+    """The options that say which trained model to use."""
+    add = new.add_argument
+    where = "checkpoints (data/checkpoints/tiny)"
+    add("--checkpoint", type=Path, default=SHIPPED, metavar="FOLDER", help=where)
+    add("--phase", default="stage3", help="the model as it was after this phase (stage3)")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line; help texts end with the default in brackets."""
+    first_line = __doc__.partition("\n")[0]
+    parser = argparse.ArgumentParser("python -m minijanus", description=first_line)
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    new = command(commands, draw)
+    add = new.add_argument
+    add("prompt", help='what to draw, such as "a red car left of a dog"')
+    add("--n", type=int, default=4, help="how many pictures (4)")
+    add("--guidance", type=float, default=5.0, metavar="S", help="s of paper §3.4 (5)")
+    add("--temperature", type=float, default=1.0, metavar="T", help="0: no chance (1)")
+    add("--seed", type=int, default=0, help="the same seed draws the same pictures (0)")
+    add("--out", type=Path, default="grid.png", metavar="PNG", help="file (grid.png)")
+    add_model(new)
+
+    new = command(commands, ask)
+    new.add_argument("picture", type=Path, help="a picture file")
+    new.add_argument("question", help='such as "How many dogs are there?"')
+    add_model(new)
+
+    add = command(commands, train).add_argument
+    presets = [name for name in PRESETS if name != "paper"]  # not to be trained here
+    add("--preset", choices=presets, default="tiny", help="model and recipe (tiny)")
+    add("--out", type=Path, metavar="FOLDER", help="folder (data/runs/PRESET)")
+    add("--minutes", type=positive, default=math.inf, metavar="M", help="at most (no end)")
+    add("--steps", type=steps, metavar="N", help="at most N a phase, as a trial (all)")
+    add("--data", metavar="NAME", help="a `datasets` folder or hub name (the world)")
+
+    add = command(commands, ship).add_argument
+    add("--run", type=Path, default=RUNS / "tiny", help="folder (data/runs/tiny)")
+
+    new = command(commands, report)
+    new.add_argument("--only", help="one of tables, sheet, answers (all)")
+    new.add_argument("--guidance", type=float, default=5.0, metavar="S", help="(5)")
+    add_model(new)
+    command(commands, doctor)
+    return parser
+
+
+def guarded(args: argparse.Namespace) -> int:
+    """Run a command; tell in one line what a person or the machine did wrong."""
+    try:
+        from minijanus.lab import UserError
+    except ImportError as error:
+        if args.command is doctor:
+            return doctor(args)  # it says which packages are missing
+        print(f"{error}: type `python -m minijanus doctor`.", file=sys.stderr)
+        return PROBLEM
+    try:
+        return args.command(args)
+    except UserError as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"{error}: put that right and run the same command again.", file=sys.stderr)
+    return PROBLEM
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code of a command line: 0 done, 1 or 2 a problem, 130 stopped by Ctrl-C."""
+    args = make_parser().parse_args(argv)
+    try:
+        return guarded(args)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return STOPPED
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a console that lacks a character shows ?
+    sys.exit(main())

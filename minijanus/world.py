@@ -1,0 +1,214 @@
+"""The world: a source of records for every task and stage (paper §4.2).
+
+Pictures come from finite pools, one per stream, and are drawn when they are asked for.
+Each random choice depends only on (seed, split, stream, index); the wording has a stream
+of its own, so that the same picture comes back with another question.
+"""
+
+from random import Random
+
+from PIL import Image
+
+from minijanus import corpus
+from minijanus.charts import Chart, chart_turns, draw_chart, sample_chart
+from minijanus.concepts import BACKGROUNDS, Concept, small_concepts, tiny_concepts
+from minijanus.config import Config
+from minijanus.language import DESCRIBE, DESCRIBE_TOO, a, caption, description, prompt
+from minijanus.questions import several
+from minijanus.records import IMAGE, Record, turns
+from minijanus.scenes import Sampler, Scene, weighted
+from minijanus.sprites import compose, rows
+
+DOCUMENT_EVERY = 5  # one in five understanding records of stages II and III
+PICTURES = {2: 60, 3: 25, 4: 15}  # of one interleaved document; shares in percent
+MOST_PICTURES = max(PICTURES)
+
+
+class World:
+    """Scenes of one split, and records made of them; nothing here is downloaded.
+
+    `combinations="unseen"` gives scenes that each show a held-out combination; a `style`
+    draws everything in that one style, the held-out one for instance.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        split: str = "train",
+        combinations: str = "seen",
+        style: str | None = None,
+    ):
+        if split not in ("train", "heldout") or combinations not in ("seen", "unseen"):
+            raise ValueError(
+                "A world's split is train or heldout, its combinations seen or unseen."
+            )
+        if split == "train" and combinations == "unseen":
+            raise ValueError("Unseen combinations are for the split heldout only.")
+        self.cfg, self.split, self.unseen = cfg, split, combinations == "unseen"
+        self.sampler = Sampler(concepts_of(cfg.concepts, (style,) if style else cfg.styles))
+        self.concepts = self.sampler.concepts
+        self.prefix = "" if split == "train" else f"{split}/{combinations}/"
+        self.prefix += f"{style}/" if style else ""
+        self.codes = {concept.name: concept.hexcode for concept in self.concepts}
+
+    def rng(self, stream: str, index: int) -> Random:
+        """The random numbers of one sample; no other sample has a part in them."""
+        return Random(f"{self.cfg.seed}/{self.split}/{stream}/{index}")
+
+    def scene(self, stream: str, index: int) -> Scene:
+        """Scene `index` of a stream; the streams of pictures begin anew after n_scenes.
+
+        ValueError where single natural things are asked to show a held-out combination.
+        """
+        if self.unseen and stream == "category":
+            raise ValueError("Category pictures hold no combination; use another stream.")
+        if stream != "text":
+            index = self._place(index, MOST_PICTURES if stream == "document" else 1)
+        return self.sampler.scene(self.rng(stream, index), stream, index, self.unseen)
+
+    def render(self, scene: Scene, size: int | None = None) -> Image.Image:
+        """The scene as an RGB picture of size x size pixels, by default image_size."""
+        things = [(self.codes[t.concept], t.style, t.colour, t.box) for t in scene.objects]
+        return compose(size or self.cfg.image_size, BACKGROUNDS[scene.background], things)
+
+    def record(self, task: str, index: int, stage: int, category: bool = False) -> Record:
+        """Sample `index` of a task in the form that this stage learns from."""
+        if task == "text":
+            return self._text(index, stage)
+        if task == "generation":
+            return self._drawing(index, category)
+        if stage > 1 and index % DOCUMENT_EVERY == DOCUMENT_EVERY - 1:
+            return self._document(index // DOCUMENT_EVERY, stage)
+        return self._looking(index - index // DOCUMENT_EVERY if stage > 1 else index, stage)
+
+    def text(self, index: int) -> str:
+        """One document of the LLM's pre-training, also the text share of stage II."""
+        rng = self.rng("text words", index)
+        kind = weighted(rng, corpus.SHARES)
+        if kind == "wordnet":
+            return corpus.wordnet_document(rng)
+        if kind == "labels":
+            return corpus.label_pairs(rng)
+        scene = self.scene("text", index)
+        if kind == "scene":
+            return corpus.scene_with_questions(scene, rng, self.concepts)
+        return corpus.as_text(corpus.dialogue(scene, rng, self.concepts))
+
+    def _text(self, index: int, stage: int) -> Record:
+        if stage < 3:
+            said = {"role": "assistant", "content": self.text(index)}
+            return Record("text", [], [said])
+        rng = self.rng("dialogue words", index)
+        said = corpus.dialogue(self.scene("text", index), rng, self.concepts)
+        return Record("text", [], turns(*said))
+
+    def _drawing(self, index: int, category: bool) -> Record:
+        stream = "category" if category else "caption"
+        scene = self.scene(stream, index)
+        rng = self.rng(f"{stream} words", index)
+        if category:
+            words = scene.objects[0].concept
+        else:
+            words = (prompt if rng.random() < 0.6 else description)(scene, rng)
+        picture = self.render(scene)
+        return Record("generation", [picture], turns(words, IMAGE), self._key(scene))
+
+    def _looking(self, index: int, stage: int) -> Record:
+        scene = self.scene("scene", index)
+        rng = self.rng(f"scene words {stage}", index)
+        if stage == 1:
+            said = [IMAGE, caption(scene, rng)]
+        else:
+            said = look(self._said(scene, rng, stage), stage)
+        picture = self.render(scene)
+        return Record("understanding", [picture], turns(*said), self._key(scene))
+
+    def _said(self, scene: Scene, rng: Random, stage: int) -> list[str]:
+        """A description, one question or several about a scene, with the answers."""
+        shares = {"description": 40, "question": 35, "several": 25}
+        if stage == 3:
+            shares = {"description": 20, "question": 50, "several": 30}
+        kind = weighted(rng, shares)
+        if kind == "description":
+            ask = DESCRIBE if stage == 2 else rng.choice(DESCRIBE_TOO)
+            return [ask, description(scene, rng)]
+        number = 1 if kind == "question" else rng.randint(2, 3)
+        asked = several(scene, rng, self.concepts, number)
+        return [words for turn in asked for words in turn]
+
+    def document(self, index: int) -> Chart | list[Scene]:
+        """What document `index` shows: a chart, or two to four scenes."""
+        number = self._place(index)
+        rng = self.rng("document", number)
+        if rng.random() < 0.5:
+            return sample_chart(rng)
+        count = weighted(rng, PICTURES)
+        return [self.scene("document", MOST_PICTURES * number + i) for i in range(count)]
+
+    def _document(self, index: int, stage: int) -> Record:
+        shown = self.document(index)
+        rng = self.rng(f"document words {stage}", index)
+        key = self._name("document", self._place(index))
+        if isinstance(shown, Chart):
+            said = [words for turn in chart_turns(shown, rng) for words in turn]
+            picture = draw_chart(shown, self.cfg.image_size)
+            return Record("understanding", [picture], turns(*look(said, stage)), key)
+        pictures = [self.render(scene) for scene in shown]
+        if stage == 3:
+            said = look(which_picture(shown, rng), stage, len(shown))
+            return Record("understanding", pictures, turns(*said), key)
+        message = {"role": "assistant", "content": interleaved(shown, rng)}
+        return Record("understanding", pictures, [message], key)
+
+    def _place(self, index: int, pictures: int = 1) -> int:
+        """The index within a pool of n_scenes samples of so many pictures each."""
+        pool = self.cfg.n_scenes * pictures
+        return index % pool if pool else index
+
+    def _key(self, scene: Scene) -> str:
+        return self._name(scene.stream, scene.index)
+
+    def _name(self, stream: str, place: int) -> str:
+        """A name of the pictures that no other world shares, unless it draws the same."""
+        return f"{self.prefix}{stream}/{place}"
+
+
+def concepts_of(name: str, styles: tuple[str, ...]) -> list[Concept]:
+    """The concepts of a world by its name, tiny or small, as drawn in these styles."""
+    if name == "tiny":
+        return tiny_concepts(rows(), styles)
+    if name == "small":
+        return small_concepts(rows(), styles)
+    raise ValueError(f"There is no world called {name!r}; its concepts are tiny or small.")
+
+
+def look(said: list[str], stage: int, pictures: int = 1) -> list[str]:
+    """The same turns with the pictures before the first question.
+
+    The chat of stage III has a line break between them, as the released code has.
+    """
+    gap = "\n" if stage == 3 else ""
+    return [f"{IMAGE * pictures}{gap}{said[0]}", *said[1:]]
+
+
+def interleaved(scenes: list[Scene], rng: Random) -> str:
+    """Pictures with text between, all of it before its picture or all of it after."""
+    words = [caption(scene, rng) for scene in scenes]
+    if rng.random() < 0.5:
+        return " ".join(f"{text[0].upper()}{text[1:]}:{IMAGE}" for text in words)
+    return " ".join(f"{IMAGE} {text[0].upper()}{text[1:]}." for text in words)
+
+
+def which_picture(scenes: list[Scene], rng: Random) -> list[str]:
+    """Which picture shows a dog? Or all of them, where no concept is in only one."""
+    order = ("first", "second", "third", "fourth")
+    shown = [{group.concept for group in scene.groups} for scene in scenes]
+    places = rng.sample(range(len(scenes)), len(scenes))
+    for place in places:
+        others = set().union(*shown[:place], *shown[place + 1 :])
+        for name in sorted(shown[place] - others):
+            return [f"Which picture shows {a(name)}?", f"the {order[place]}"]
+    parts = (
+        f"The {order[i]} picture shows {caption(s, rng)}." for i, s in enumerate(scenes)
+    )
+    return ["Describe the pictures.", " ".join(parts)]
