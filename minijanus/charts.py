@@ -104,7 +104,7 @@ def draw_table(pen: ImageDraw.ImageDraw, chart: Chart, scale: float) -> None:
         top = 2 + height * place
         fill(pen, scale, (3, top + 1, 31, top + height - 1), COLOURS[colour][1])
         fill(pen, scale, (32, top + 1, 61, top + height - 1), WHITE)
-        draw_digit(pen, scale, value, 42, top + (height - 15) / 2)
+        draw_digit(pen, scale, value, 42, int(top + (height - 15) / 2))
 
 
 def draw_digit(

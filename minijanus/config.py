@@ -1,7 +1,7 @@
 """Every number of minijanus, each with its source: the model, the phases, Table 1 as data.
 
 Legend used in all files: b batch, t positions, n image tokens, d width, v vocabulary,
-k codes of the codebook, c h w picture. A line `# Differs:` marks a departure from the paper.
+k codes of the codebook, c h w picture. `# Differs:` marks a departure from the paper.
 """
 
 from dataclasses import dataclass, replace
@@ -145,7 +145,7 @@ TINY = Config(
     und_text_depth=3,
     n_codes=1024,
     vq_channels=16,
-    vq_multipliers=(1, 2, 4, 4),
+    vq_multipliers=(1, 2, 2, 4),
     vq_res_blocks=1,
     vq_latent=64,
     # Differs: tiny's VQ has neither the perceptual nor the adversarial loss, which cost
@@ -159,15 +159,19 @@ TINY = Config(
     llm_ff=512,
     max_positions=512,
     pack_length=192,
-    siglip=Phase("siglip", 1e-3, 2200, 128, warmup=100, schedule="cosine", weight_decay=0.1),
-    vq=Phase("vq", 1e-3, 3000, 16, warmup=100, schedule="cosine"),
-    llm=Phase("llm", 2e-3, 600, 60, warmup=50, schedule="constant"),
+    siglip=Phase(
+        "siglip", 1e-3, 650, 128, warmup=50, schedule="cosine", weight_decay=0.1
+    ),
+    vq=Phase("vq", 1e-3, 3200, 16, warmup=100, schedule="cosine"),
+    llm=Phase("llm", 2e-3, 500, 60, warmup=50),
     stages=(
-        replace(TABLE_1[0], learning_rate=3e-3, steps=400, batch=60, warmup=12),
-        replace(TABLE_1[1], learning_rate=2e-3, steps=2000, batch=60, warmup=56),
-        # Differs: tiny and small know no system prompt, which would be a third of the tokens
-        # of every question and never changes.
-        replace(TABLE_1[2], learning_rate=3e-4, steps=400, batch=60, system_prompt=False),
+        replace(TABLE_1[0], learning_rate=2e-3, steps=300, batch=60, warmup=9),
+        replace(TABLE_1[1], learning_rate=2e-3, steps=2400, batch=60, warmup=67),
+        # Differs: tiny and small know no system prompt, which would be a third of the
+        # tokens of every question and never changes.
+        replace(
+            TABLE_1[2], learning_rate=5e-4, steps=900, batch=60, system_prompt=False
+        ),
     ),
     n_scenes=20_000,
 )
@@ -195,13 +199,17 @@ SMALL = replace(
     llm_ff=864,
     max_positions=2048,
     pack_length=640,
-    siglip=Phase("siglip", 1e-3, 8_000, 512, warmup=300, schedule="cosine", weight_decay=0.1),
+    siglip=Phase(
+        "siglip", 1e-3, 8_000, 512, warmup=300, schedule="cosine", weight_decay=0.1
+    ),
     vq=Phase("vq", 4e-4, 16_000, 64, warmup=300, schedule="cosine"),
     llm=Phase("llm", 1e-3, 6_000, 240, warmup=200),
     stages=(
         replace(TABLE_1[0], learning_rate=1e-3, steps=1_500, batch=240, warmup=45),
         replace(TABLE_1[1], learning_rate=1e-3, steps=9_000, batch=240, warmup=250),
-        replace(TABLE_1[2], learning_rate=2e-4, steps=2_000, batch=240, system_prompt=False),
+        replace(
+            TABLE_1[2], learning_rate=2e-4, steps=2_000, batch=240, system_prompt=False
+        ),
     ),
     concepts="small",
     styles=("fluent-3d", "fluent-flat", "noto", "twemoji"),

@@ -22,6 +22,7 @@ WEIGHTS = {1: (6, 1, 1, 1, 1), 2: (1, 1), 3: (1, 1), 4: (1,)}
 
 # Free scenes: how many objects: shortest and longest side in 64ths of the picture.
 SIDES = {1: (20, 48), 2: (16, 32), 3: (14, 26), 4: (14, 24), 5: (14, 20)}
+CLEAR = 0.7  # how often two objects are arranged so that one is clearly beside the other
 TRIES = 40  # random places before all boxes are drawn anew
 
 
@@ -46,9 +47,15 @@ def drawn_boxes(rng: Random, count: int) -> list[Box]:
     return boxes
 
 
+def category_box(rng: Random) -> list[Box]:
+    """One box of a drawing scene of one to four, so that categories teach every place."""
+    return drawn_boxes(rng, rng.choice((1, 1, 1, 2, 3, 4)))[:1]
+
+
 def free_boxes(rng: Random, count: int) -> list[Box]:
     """Boxes of any size and place, in random order, that never touch one another."""
     low, high = SIDES[count]
+    clear = count == 2 and rng.random() < CLEAR
     while True:
         boxes: list[tuple[int, int, int]] = []
         for _ in range(TRIES):
@@ -58,7 +65,10 @@ def free_boxes(rng: Random, count: int) -> list[Box]:
             if not any(touch(box, other) for other in boxes):
                 boxes.append(box)
             if len(boxes) == count:
-                return [(x / 64, y / 64, s / 64, s / 64) for x, y, s in boxes]
+                found = [(x / 64, y / 64, s / 64, s / 64) for x, y, s in boxes]
+                if not clear or relation(*found):
+                    return found
+                break
 
 
 def touch(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:

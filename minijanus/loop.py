@@ -22,6 +22,7 @@ from minijanus.lab import UserError
 
 LOG_EVERY = 10  # steps
 SAVE_EVERY = 120.0  # seconds
+TABLES = ("embed_tokens", "embedding", "pos_embed", "latent")  # learned rows, not matrices
 
 
 def learning_rate(phase: Phase, step: int) -> float:
@@ -38,8 +39,8 @@ def make_optimizer(
     phase: Phase, named: list[tuple[str, nn.Parameter]]
 ) -> torch.optim.AdamW:
     """AdamW (0.9, 0.95) as Table 1; only matrices decay, not norms, biases or embeddings."""
-    decays = [p for name, p in named if p.ndim > 1 and "embed" not in name]
-    rest = [p for name, p in named if p.ndim <= 1 or "embed" in name]
+    rest = [p for name, p in named if p.ndim <= 1 or any(t in name for t in TABLES)]
+    decays = [p for _, p in named if not any(p is other for other in rest)]
     groups = [
         {"params": decays, "weight_decay": phase.weight_decay},
         {"params": rest, "weight_decay": 0.0},
@@ -66,6 +67,7 @@ class Progress:
     def __init__(self, path: Path, model: nn.Module, named, optimizer: torch.optim.AdamW):
         self.path, self.model, self.named, self.optimizer = path, model, named, optimizer
         self.step, self.seconds = 0, 0.0
+        self.unlogged: dict[str, list[float]] = {}  # losses since the log's last row
 
     def save(self) -> None:
         """Write the state of the run; safetensors, so nothing has to be unpickled."""
@@ -73,7 +75,8 @@ class Progress:
         for name, parameter in self.named:
             for kind, tensor in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"{kind}/{name}"] = tensor
-        checkpoint.save(self.path, tensors, {"step": self.step, "seconds": self.seconds})
+        manifest = {"step": self.step, "seconds": self.seconds, "unlogged": self.unlogged}
+        checkpoint.save(self.path, tensors, manifest)
 
     def load(self) -> None:
         """Take up the state that `save` wrote, if there is one."""
@@ -91,6 +94,7 @@ class Progress:
                     state = self.optimizer.state[parameter]
                     state[kind] = tensors[f"{kind}/{name}"].to(device)
         self.step, self.seconds = manifest["step"], manifest["seconds"]
+        self.unlogged = manifest["unlogged"]
 
 
 def run_phase(
@@ -115,7 +119,7 @@ def run_phase(
     device = named[0][1].device
     run = Progress(folder / f"{phase.name}.resume.safetensors", model, named, optimizer)
     run.load()
-    log = Log(folder / f"{phase.name}.csv", run.step)
+    log = Log(folder / f"{phase.name}.csv", run.step, run.unlogged)
     bar = tqdm(total=phase.steps, initial=run.step, desc=phase.name, mininterval=5)
     started, saved = time.monotonic() - run.seconds, time.monotonic()
     with stop_request() as stopped:
@@ -167,15 +171,15 @@ def finish(phase, model, folder, keep, manifest, run: Progress, metrics: dict) -
 class Log:
     """A CSV of the losses, one row per ten steps, each the mean since the row before."""
 
-    def __init__(self, path: Path, step: int):
-        self.path, self.latest, self.values = path, {}, {}
+    def __init__(self, path: Path, step: int, unlogged: dict[str, list[float]]):
+        self.path, self.latest, self.values = path, {}, unlogged
         path.parent.mkdir(parents=True, exist_ok=True)
         self.columns: list[str] = []
         if step and path.exists():  # rows after the step we go on from would stand twice
             with path.open(newline="") as file:
-                header, *rows = csv.reader(file)
-            self.columns = header[2:]
-            kept = [header, *(row for row in rows if int(row[0]) <= step)]
+                rows = list(csv.reader(file))
+            self.columns = rows[0][2:] if rows else []
+            kept = rows[:1] + [row for row in rows[1:] if int(row[0]) <= step]
             checkpoint.write_text(path, "".join(",".join(row) + "\n" for row in kept))
         else:
             checkpoint.write_text(path, "")
@@ -195,4 +199,4 @@ class Log:
                 f"{self.latest[c]:.5f}" if c in self.latest else "" for c in self.columns
             ]
             file.write(",".join([str(step), f"{seconds:.1f}", *row]) + "\n")
-        self.values = {}
+        self.values.clear()  # the same dict that a stopped run remembers

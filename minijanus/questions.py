@@ -24,6 +24,8 @@ from minijanus.scenes import Group, Scene
 
 Turn = tuple[str, str]  # question, answer
 KINDS = ("existence", "count", "colour", "position", "two_step")
+# Few scenes allow a question about a place, so those that do are asked it more often.
+OFTEN = (*KINDS, "position", "position", "two_step")
 POPULAR = 4  # "popular" means the most frequent quarter of the concepts
 
 
@@ -191,5 +193,6 @@ def several(
     scene: Scene, rng: Random, concepts: Sequence[Concept], number: int
 ) -> list[Turn]:
     """Up to `number` questions, each of another kind, in random order; never none."""
-    turns = (ask(scene, rng, concepts, kind) for kind in rng.sample(KINDS, len(KINDS)))
+    kinds = dict.fromkeys(rng.sample(OFTEN, len(OFTEN)))
+    turns = (ask(scene, rng, concepts, kind) for kind in kinds)
     return list(islice((turn for turn in turns if turn), number))

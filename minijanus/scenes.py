@@ -17,7 +17,7 @@ from minijanus.concepts import (
     overlap,
     relation_held_out,
 )
-from minijanus.layout import OPPOSITE, Box, drawn_boxes, free_boxes, relation
+from minijanus.layout import OPPOSITE, Box, category_box, drawn_boxes, free_boxes, relation
 
 T = TypeVar("T")
 RELATED = 0.5  # how often the next thing comes from the first one's group on purpose
@@ -32,7 +32,7 @@ DRAWN = {
     "position": 20,
     "attribution": 15,
 }
-FREE = {"single": 20, "two": 30, "counting": 15, "mixed": 35}
+FREE = {"single": 15, "two": 40, "counting": 15, "mixed": 30}
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,10 @@ class Sampler:
         counts = group_counts(rng, kind)
         chosen = self.pick(rng, len(counts))
         colours = pick_colours(rng, kind, stream, len(counts))
-        place = drawn_boxes if on_grid(stream) else free_boxes
-        boxes = place(rng, sum(counts))
+        if stream == "category":
+            boxes = category_box(rng)
+        else:
+            boxes = (drawn_boxes if on_grid(stream) else free_boxes)(rng, sum(counts))
         style = rng.choice(shared_styles(chosen))
         named = [
             (concept.name, colour)

@@ -20,6 +20,7 @@ from minijanus.scenes import Sampler, Scene, weighted
 from minijanus.sprites import compose, rows
 
 DOCUMENT_EVERY = 5  # one in five understanding records of stages II and III
+CHARTS = 0.6  # of the documents; the others have several pictures
 PICTURES = {2: 60, 3: 25, 4: 15}  # of one interleaved document; shares in percent
 MOST_PICTURES = max(PICTURES)
 
@@ -140,7 +141,7 @@ class World:
         """What document `index` shows: a chart, or two to four scenes."""
         number = self._place(index)
         rng = self.rng("document", number)
-        if rng.random() < 0.5:
+        if rng.random() < CHARTS:
             return sample_chart(rng)
         count = weighted(rng, PICTURES)
         return [self.scene("document", MOST_PICTURES * number + i) for i in range(count)]

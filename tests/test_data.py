@@ -108,7 +108,8 @@ def test_every_drawing_is_64_pixels_and_lossless(sprites: list[dict]):
         assert image.size == (64, 64)
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
         assert alpha.any(), row["label"]
-        opaque += [(row["label"], row["style"])] * bool(alpha.all())
+        if image.mode != "RGBA":
+            opaque.append((row["label"], row["style"]))
     assert opaque == [("face in clouds", "fluent-flat")]
 
 

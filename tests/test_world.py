@@ -119,7 +119,7 @@ def test_drawing_scenes_stand_on_the_grid(world: World) -> None:
 def test_the_whole_drawing_has_the_named_colour(style: str) -> None:
     """A tint that leaves white or black drawings as they are would make colours a lie."""
     for concept in concepts_of("tiny", (style,)):
-        for colour, hue in HUES.items():
+        for colour in HUES:
             item = (concept.hexcode, style, colour, (0, 0, 1, 1))
             on_white = np.asarray(compose(24, (255, 255, 255), [item])).reshape(-1, 3)
             on_black = np.asarray(compose(24, (0, 0, 0), [item])).reshape(-1, 3)

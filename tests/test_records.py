@@ -1,0 +1,84 @@
+"""A `datasets` table takes the world's place behind the same interface."""
+
+import io
+from pathlib import Path
+
+import datasets
+import pytest
+from PIL import Image
+
+from minijanus import text
+from minijanus.records import IMAGE, DatasetSource, turns
+
+
+def png(colour: str) -> bytes:
+    """A small picture in one colour."""
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(out, "png")
+    return out.getvalue()
+
+
+def table(rows: int = 6) -> datasets.Dataset:
+    """Understanding, text and generation rows in turn."""
+    kinds = ("understanding", "text", "generation")
+    said = (turns(IMAGE, "red"), turns("hello", "hi"), turns("red", IMAGE))
+    picture = {"bytes": png("red"), "path": None}
+    return datasets.Dataset.from_dict(
+        {
+            "kind": [kinds[i % 3] for i in range(rows)],
+            "images": [[] if i % 3 == 1 else [picture] for i in range(rows)],
+            "messages": [said[i % 3] for i in range(rows)],
+        }
+    )
+
+
+@pytest.mark.parametrize("saved_as", ["arrow", "parquet", "pictures"])
+def test_a_folder_is_a_source(tmp_path: Path, saved_as: str) -> None:
+    """Pictures left undecoded, roles lost, or rows of another task handed out."""
+    rows = table()
+    if saved_as == "pictures":
+        rows = rows.cast_column("images", datasets.List(datasets.Image()))
+    if saved_as == "parquet":
+        rows.to_parquet(str(tmp_path / "rows.parquet"))
+    else:
+        rows.save_to_disk(str(tmp_path))
+    source = DatasetSource(str(tmp_path))
+    for task, pictures in (("understanding", 1), ("text", 0), ("generation", 1)):
+        records = [source.record(task, index, stage=2) for index in range(4)]
+        assert {record.kind for record in records} == {task}
+        assert len({record.key for record in records[:2]}) == 2
+        for record in records:
+            assert [i.getpixel((0, 0)) for i in record.images] == [(255, 0, 0)] * pictures
+            said = "".join(message["content"] for message in record.messages)
+            assert said.count(IMAGE) == pictures
+            assert [m["role"] for m in record.messages] == ["user", "assistant"]
+    assert source.text(0) == "hello\nhi"
+
+
+def test_every_pass_covers_all_rows_in_its_own_order(tmp_path: Path) -> None:
+    """Drawing with replacement would leave rows out; one order would repeat batches."""
+    table(60).save_to_disk(str(tmp_path))
+    source = DatasetSource(str(tmp_path), seed=3)
+    passes = [
+        [source.record("text", 20 * epoch + i, 2).key for i in range(20)]
+        for epoch in (0, 1)
+    ]
+    assert passes[0] != passes[1] and sorted(passes[0]) == sorted(passes[1])
+    assert len(set(passes[0])) == 20
+    again = DatasetSource(str(tmp_path), seed=3)
+    assert again.record("text", 25, 2).key == passes[1][5]
+
+
+def test_a_table_that_does_not_fit_is_told_in_one_sentence(tmp_path: Path) -> None:
+    """A KeyError out of `datasets` tells nobody what to do."""
+    table().remove_columns("images").save_to_disk(str(tmp_path / "a"))
+    with pytest.raises(ValueError, match="has no column images; give it"):
+        DatasetSource(str(tmp_path / "a"))
+    table(2).save_to_disk(str(tmp_path / "b"))
+    with pytest.raises(ValueError, match="'generation'; add some"):
+        DatasetSource(str(tmp_path / "b")).record("generation", 0, 2)
+
+
+def test_one_placeholder() -> None:
+    """Two spellings of the placeholder and every picture would be lost in the text."""
+    assert text.IMAGE == IMAGE
