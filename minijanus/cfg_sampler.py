@@ -17,7 +17,7 @@ from minijanus.text import IMAGE, Tokenizer
 def prompt_ids(
     prompt: str, janus: Janus, tokenizer: Tokenizer, stage_number: int
 ) -> list[int]:
-    """The ids from BOS to BOI of a drawing prompt, in the format of this stage (paper §4.2).
+    """The ids from BOS to BOI of a drawing prompt, in this stage's format (paper §4.2).
 
     They are cut out of the very sequence that training would have made of the prompt.
     """

@@ -1,4 +1,4 @@
-"""Files that survive: tensors in safetensors beside a JSON manifest, written whole or not at all.
+"""Files that survive: tensors beside a JSON manifest, written whole or not at all.
 
 A file is written beside its place and then renamed into it, so a full disk or Ctrl-C never
 leaves half a file and never harms the one before.
@@ -98,6 +98,6 @@ def load_into(module, tensors: dict[str, Tensor], source: str) -> None:
         if own[name].shape != tensor.shape:
             raise UserError(
                 f"{source}: {name} has shape {tuple(tensor.shape)}, but the model needs "
-                f"{tuple(own[name].shape)}; use the preset that the checkpoint was made with."
+                f"{tuple(own[name].shape)}; use the preset that the file was made with."
             )
     module.load_state_dict(tensors, strict=False)

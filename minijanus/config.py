@@ -104,7 +104,7 @@ class Config:
     norm_eps: float = 1e-6
 
     # Training
-    pack_length: int = 4096  # positions of a packed row; a longer sequence gets a longer row
+    pack_length: int = 4096  # of a packed row; a longer sequence gets a longer one
     bf16: bool = True  # autocast on a GPU; the CPU always computes in float32
     siglip: Phase = Phase("siglip", 1e-3, 0, 0)  # the paper starts from released weights
     vq: Phase = Phase("vq", 1e-4, 0, 0)
@@ -159,9 +159,7 @@ TINY = Config(
     llm_ff=512,
     max_positions=512,
     pack_length=192,
-    siglip=Phase(
-        "siglip", 1e-3, 650, 128, warmup=50, schedule="cosine", weight_decay=0.1
-    ),
+    siglip=Phase("siglip", 1e-3, 650, 128, warmup=50, schedule="cosine", weight_decay=0.1),
     vq=Phase("vq", 1e-3, 3200, 16, warmup=100, schedule="cosine"),
     llm=Phase("llm", 2e-3, 500, 60, warmup=50),
     stages=(
@@ -169,9 +167,7 @@ TINY = Config(
         replace(TABLE_1[1], learning_rate=2e-3, steps=2400, batch=60, warmup=67),
         # Differs: tiny and small know no system prompt, which would be a third of the
         # tokens of every question and never changes.
-        replace(
-            TABLE_1[2], learning_rate=5e-4, steps=900, batch=60, system_prompt=False
-        ),
+        replace(TABLE_1[2], learning_rate=5e-4, steps=900, batch=60, system_prompt=False),
     ),
     n_scenes=20_000,
 )

@@ -14,7 +14,7 @@ from minijanus.sequence import Batch, Span
 
 
 class Janus(nn.Module):
-    """The whole model: two picture pathways into one LLM, one head for text, one for pictures."""
+    """The whole model: two picture pathways into one LLM, and a head for each output."""
 
     def __init__(self, cfg: Config):
         super().__init__()
@@ -74,7 +74,7 @@ class Janus(nn.Module):
         return self.llm(self.embed(batch, pictures), batch.positions, mask)
 
     def loss(self, batch: Batch, pictures: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Eq. 1 as one mean over all targets of the step, and the mean of each task beside it.
+        """Eq. 1 as one mean over all targets of the step, and each task's mean beside it.
 
         A target is predicted from the position before it: the first image token from BOI.
         No task has a weight (paper §3.3).

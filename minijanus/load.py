@@ -57,8 +57,8 @@ def load_janus(
     if upto not in PHASES or not last.exists():
         have = [p for p in PHASES if (folder / f"{p}.json").exists()]
         raise UserError(
-            f"there is no {upto} in {folder}: choose one of {', '.join(have) or 'none'}, or "
-            "train it with `make train`."
+            f"there is no {upto} in {folder}: choose one of {', '.join(have) or 'none'}, "
+            "or train it with `make train`."
         )
     cfg = PRESETS[json.loads(last.read_text())["preset"]]
     janus = build(cfg)

@@ -26,7 +26,7 @@ TABLES = ("embed_tokens", "embedding", "pos_embed", "latent")  # learned rows, n
 
 
 def learning_rate(phase: Phase, step: int) -> float:
-    """The rate of this step: linear warm-up, then constant or cosine to 0 (paper Table 1)."""
+    """The step's rate: linear warm-up, then constant or cosine to 0 (paper Table 1)."""
     if step < phase.warmup:
         return phase.learning_rate * (step + 1) / phase.warmup
     if phase.schedule == "constant":
@@ -38,7 +38,7 @@ def learning_rate(phase: Phase, step: int) -> float:
 def make_optimizer(
     phase: Phase, named: list[tuple[str, nn.Parameter]]
 ) -> torch.optim.AdamW:
-    """AdamW (0.9, 0.95) as Table 1; only matrices decay, not norms, biases or embeddings."""
+    """AdamW (0.9, 0.95) as Table 1; only matrices decay, not norms, biases or tables."""
     rest = [p for name, p in named if p.ndim <= 1 or any(t in name for t in TABLES)]
     decays = [p for _, p in named if not any(p is other for other in rest)]
     groups = [
@@ -111,8 +111,9 @@ def run_phase(
     """Minimise `step_loss(step)["loss"]` for `phase.steps` steps and write `folder/name.*`.
 
     `groups` are the named parameters that train; each group is clipped by itself. `keep`
-    maps prefixes of the model's names to the names of the checkpoint. Stops cleanly, to be
-    taken up by the same call, on Ctrl-C, SIGTERM, or when time.monotonic() passes `deadline`.
+    maps prefixes of the model's names to the names of the checkpoint. On Ctrl-C, SIGTERM,
+    or when time.monotonic() passes `deadline`, it stops with a UserError after saving what
+    the same call needs to go on exactly.
     """
     named = [pair for group in groups for pair in group]
     optimizer = make_optimizer(phase, named)

@@ -20,6 +20,6 @@ def totals(ratio: tuple[int, int, int], batch: int, steps: int) -> list[int]:
 
 
 def plan(ratio: tuple[int, int, int], batch: int, step: int) -> dict[str, range]:
-    """The sample indices of each task in this step, every task with a counter of its own."""
+    """The sample indices of each task in this step; every task has its own counter."""
     before, after = totals(ratio, batch, step), totals(ratio, batch, step + 1)
     return {task: range(*span) for task, *span in zip(TASKS, before, after, strict=True)}

@@ -1,4 +1,4 @@
-"""Outputs of frozen encoders: each picture is encoded once and kept on disk (paper §3.2)."""
+"""Outputs of frozen encoders: each picture is encoded once and kept (paper §3.2)."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class PictureCache:
 
     @torch.no_grad()
     def encode(self, keys: list[str], images: list[Image.Image], device) -> Tensor:
-        """What the encoder makes of the pictures; only unknown or unnamed ones are computed."""
+        """What the encoder makes of pictures; only unknown or unnamed ones are computed."""
         new = {}
         for number, key in enumerate(keys):
             if key not in self.known:

@@ -1,6 +1,6 @@
 """What Janus starts from: its text tokenizer, SigLIP, VQ tokenizer and LLM (paper §4.1).
 
-The paper takes them ready-made; here they are trained, each by its own loss in the one loop.
+The paper takes them ready-made; here they are trained, each by its own loss, in one loop.
 """
 
 import math
@@ -112,7 +112,7 @@ def train_vq(
     device,
     deadline: float = math.inf,
 ) -> dict:
-    """Train the generation encoder on drawing scenes; `vision` serves the perceptual loss."""
+    """Train the generation encoder on drawings; `vision` serves the perceptual loss."""
     torch.manual_seed(cfg.seed)
     model, phase = VQTraining(cfg).to(device), cfg.vq
     # On a CPU convolutions run 1.3 to 2 times faster with the channels last.

@@ -1,4 +1,4 @@
-"""From a record to the rows a model reads: formats, what is scored, packing (paper §4.1, §4.2).
+"""From a record to rows: formats, what is scored, packing (paper §3.3, §4.1, §4.2).
 
 A sequence is text ids with spans where pictures stand. A picture of n tokens lies between
 BOI and EOI, and the hidden state at BOI predicts its first token.
@@ -40,7 +40,7 @@ class Sequence:
 def to_sequence(
     record: Record, stage: Stage, tokenizer: Tokenizer, lengths: dict[str, int]
 ) -> Sequence:
-    """Lay out a record in the stage's format; `lengths` come from the pathways (paper §4.2).
+    """Lay out a record as the stage does; `lengths` come from the pathways (paper §4.2).
 
     Generation scores the picture's tokens only. Else every text token is scored, the
     question included, or in stage III the answers alone (paper §3.2, §3.3).

@@ -67,7 +67,7 @@ def tint(image: Image.Image, colour: str) -> Image.Image:
     above = (bright - middle) / max(high - middle, FLAT)
     shade = np.clip(np.where(bright < middle, below, above), -1, 1)[..., None]
     dark, full, light = np.array(COLOURS[colour], dtype=np.float32)
-    rgb = full * bright[..., None]
+    rgb = full + np.where(shade < 0, -shade * (dark - full), shade * (light - full))
     return Image.fromarray(np.concatenate([rgb, rgba[..., 3:]], -1).round().astype("uint8"))
 
 

@@ -21,7 +21,7 @@ def answer(
     stage_number: int,
     max_tokens: int = 64,
 ) -> str:
-    """The model's answer to a question about a picture, or without one, in the stage's format."""
+    """The answer to a question about a picture, or without one, in the stage's format."""
     cfg, device = janus.cfg, janus.text_head.weight.device
     mark = "" if picture is None else IMAGE + ("\n" if stage_number == 3 else "")
     messages = [
@@ -39,7 +39,7 @@ def answer(
     length = len(sequence.ids)
     if length + max_tokens > cfg.max_positions:
         raise UserError(
-            f"the question takes {length} of {cfg.max_positions} positions, too many to leave "
+            f"the question takes {length} of {cfg.max_positions} positions, which leaves no "
             f"room for {max_tokens} tokens of answer: shorten it."
         )
     batch = pack([sequence], length, cfg.max_positions).to(device)

@@ -131,7 +131,8 @@ def test_tensors_that_do_not_fit_are_named():
     """Catches a wrong shape or an unknown name, skipped or told by a traceback."""
     model = nn.Linear(3, 2)
     before = {name: p.clone() for name, p in model.state_dict().items()}
-    with pytest.raises(UserError, match=r"x\.safetensors: weight .*\(3, 2\).*\(2, 3\)") as e:
+    shapes = r"x\.safetensors: weight .*\(3, 2\).*\(2, 3\)"
+    with pytest.raises(UserError, match=shapes) as e:
         checkpoint.load_into(model, {"weight": torch.zeros(3, 2)}, "x.safetensors")
     assert "use the preset" in one_sentence(e)
     given = {"bias": torch.zeros(2), "scale": torch.zeros(1)}

@@ -35,7 +35,7 @@ def value_of(name: str, phase: str) -> float:
 
 @pytest.fixture
 def run(cfg, new_janus, tokenizer, tmp_path, monkeypatch) -> Path:
-    """A folder as a whole training leaves it; each phase filled its tensors with a number."""
+    """A folder as a whole training leaves it; each phase wrote numbers of its own."""
     monkeypatch.setitem(load.PRESETS, "micro", cfg)
     state = new_janus(cfg).state_dict()
     folder = tmp_path / "run"
@@ -69,7 +69,7 @@ def test_every_tensor_comes_from_the_last_phase_that_trained_it(run, upto, token
 
 @pytest.mark.parametrize("upto", ["vq", "llm"])
 def test_before_stage_1_the_code_table_is_the_normalised_codebook(run, upto):
-    """Catches stage I starting from a random table: by hand, 8 equal numbers of length 1."""
+    """Catches a random table at the start: by hand, rows of 8 equal numbers, length 1."""
     janus, _, _ = load_janus(run, upto)
     expected = torch.full((32, 8), 8**-0.5)
     torch.testing.assert_close(janus.gen.embedding.weight.detach(), expected)
@@ -92,7 +92,7 @@ def test_stage_1_starts_from_the_codebook_of_its_run(run, cfg, new_janus):
 def test_a_missing_phase_is_named(run, tmp_path):
     """Catches a traceback for a phase that is not there, or was never trained."""
     for upto in ("stage4", "vae"):
-        with pytest.raises(UserError, match=f"there is no {upto} in .*choose one of siglip"):
+        with pytest.raises(UserError, match=f"there is no {upto} in .*one of siglip, vq"):
             load_janus(run, upto)
     with pytest.raises(UserError, match="choose one of none, or train it"):
         load_janus(tmp_path / "nowhere")
@@ -131,6 +131,7 @@ def test_a_shipped_run_is_rounded_to_float16_and_whole(run, tmp_path):
     ours, _, _ = load_janus(run)
     theirs, _, _ = load_janus(shipped)
     for name, tensor in theirs.state_dict().items():
-        assert tensor.dtype == torch.float32 and torch.equal(tensor, ours.state_dict()[name])
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, ours.state_dict()[name])
     config = json.loads((shipped / "stage3.json").read_text())["config"]
     assert config["llm_width"] == 32

@@ -34,7 +34,8 @@ def images() -> list:
 def make(tmp_path, pathway, name: str) -> tuple[PictureCache, Counting]:
     """A cache in this folder, as a new process would open it."""
     counting = Counting(pathway)
-    return PictureCache(tmp_path / f"cache_{name}.safetensors", counting, name, 32), counting
+    path = tmp_path / f"cache_{name}.safetensors"
+    return PictureCache(path, counting, name, 32), counting
 
 
 @pytest.mark.parametrize("name", ["und", "gen"])

@@ -243,7 +243,8 @@ def test_packing_keeps_every_sequence_whole(row_length, cfg, tokenizer, source):
     filler = batch.documents == -1
     assert int(filler.sum()) == batch.ids.numel() - sum(len(s.ids) for s in sequences)
     assert not batch.scored[filler].any() and (batch.tasks[filler] == -1).all()
-    assert [s.picture for s in batch.spans] == [s.picture for q in sequences for s in q.spans]
+    pictures = [span.picture for sequence in sequences for span in sequence.spans]
+    assert [span.picture for span in batch.spans] == pictures
     for span in batch.spans:
         there = slice(span.start, span.start + span.length)
         assert (batch.ids[span.row, there] == tokenizer.image).all()

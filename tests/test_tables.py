@@ -77,7 +77,10 @@ def test_cells_show_what_they_hold():
 
 def test_only_what_is_between_the_marks_changes():
     """A greedy pattern would swallow the prose between two tables."""
-    readme = "a\n<!-- generated: x -->\nold\n<!-- end -->\nb\n<!-- generated: y -->\n<!-- end -->\n"
+    readme = (
+        "a\n<!-- generated: x -->\nold\n<!-- end -->\nb\n"
+        "<!-- generated: y -->\n<!-- end -->\n"
+    )
     made = filled(readme, {"x": "new \\1", "y": "|"})
     assert made == (
         "a\n<!-- generated: x -->\n\nnew \\1\n\n<!-- end -->\nb\n"

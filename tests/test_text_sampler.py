@@ -98,7 +98,7 @@ def test_an_answer_is_that_of_the_slow_loop(
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_the_question_is_laid_out_as_in_training(number, janus, tokenizer, picture):
-    """Catches asking in a format that training never showed: ids equal, up to the answer."""
+    """Catches asking in a format that training never showed: equal up to the answer."""
     gap = "\n" if number == 3 else ""
     record = Record("understanding", [None], turns(f"{IMAGE}{gap}{QUESTION}", "yes."))
     sequence = to_sequence(record, janus.cfg.stage(number), tokenizer, janus.lengths())

@@ -226,7 +226,8 @@ def test_a_step_is_its_samples_one_by_one(number, cfg, janus, tokenizer, tmp_pat
             # Frozen features come out of a cache of half precision.
             pictures["und"] = features if number == 3 else features.half().float()
         if record.kind == "generation":
-            pictures["gen"] = janus.gen.encode(generation_pixels(record.images[0], 32)[None])
+            pixels = generation_pixels(record.images[0], 32)
+            pictures["gen"] = janus.gen.encode(pixels[None])
             assert len(pictures["gen"].unique()) > 4, "the codes tell nothing apart"
         n = sum(sequence.scored) or janus.gen.n_tokens
         alone = janus.loss(pack([sequence], 1, cfg.max_positions), pictures)
@@ -262,9 +263,7 @@ def test_a_stage_stopped_after_each_step_ends_the_same(
     ends, folders = [], []
     for name, deadline in (("straight", math.inf), ("stopped", 0.0)):
         folders.append(tmp_path / name)
-        ends.append(
-            run_to_the_end(cfg, stage, new_janus, tokenizer, folders[-1], deadline)
-        )
+        ends.append(run_to_the_end(cfg, stage, new_janus, tokenizer, folders[-1], deadline))
     (straight, asked), (stopped, asked_again) = ends
     assert asked == asked_again
     for name, tensor in straight.state_dict().items():
