@@ -93,7 +93,7 @@ def draw_pie(pen: ImageDraw.ImageDraw, chart: Chart, scale: float) -> None:
     disc = [round(edge * scale) for edge in (4, 4, 59, 59)]
     for colour, value in chart.values:
         pen.pieslice(disc, start, start + 45 * value, fill=COLOURS[colour][1])
-        start += 40 * value
+        start += 45 * value
 
 
 def draw_table(pen: ImageDraw.ImageDraw, chart: Chart, scale: float) -> None:

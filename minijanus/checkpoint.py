@@ -7,6 +7,8 @@ leaves half a file and never harms the one before.
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -25,20 +27,36 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_whole(path: Path, write) -> None:
-    """Call `write(temporary path)`, then rename it into place; clean up if that fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
+@contextmanager
+def written_together(*paths: Path) -> Iterator[list[Path]]:
+    """Temporary paths beside these; at the end all are renamed into place, or none is.
+
+    UserError if the disk is full.
+    """
+    beside = [path.with_name(path.name + ".part") for path in paths]
     try:
-        write(beside)
-        os.replace(beside, path)
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        try:
+            os.replace(beside[0], paths[0])
+        finally:  # Ctrl-C after one rename must not part a file from its manifest
+            if not beside[0].exists():
+                for source, target in zip(beside[1:], paths[1:], strict=True):
+                    os.replace(source, target)
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{path.name} could not be written ({error}): free some disk space and run the "
-            "same command again; the files written before are unharmed."
+            f"{paths[0]} could not be written ({error}): free some disk space or choose "
+            "another folder, and run the same command again; no file was harmed."
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        for path in beside:
+            path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, write) -> None:
+    """Call `write(temporary path)`, then rename it into place; clean up if that fails."""
+    with written_together(path) as (beside,):
+        write(beside)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,9 +71,25 @@ def save(path: Path, tensors: dict[str, Tensor], manifest: dict) -> None:
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     inside = {"manifest": json.dumps(manifest)}
-    write_whole(path, lambda beside: save_file(tensors, beside, metadata=inside))
-    copy = json.dumps({**manifest, "sha256": sha256(path)}, indent=1)
-    write_text(path.with_suffix(".json"), copy + "\n")
+    with written_together(path, path.with_suffix(".json")) as (beside, copy):
+        save_file(tensors, beside, metadata=inside)
+        text = json.dumps({**manifest, "sha256": sha256(beside)}, indent=1)
+        copy.write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(path: Path) -> dict:
+    """The manifest beside a tensor file; UserError if it is not one."""
+    beside = path.with_suffix(".json")
+    try:
+        manifest = json.loads(beside.read_text(encoding="utf-8"))
+        if isinstance(manifest["sha256"], str):
+            return manifest
+    except (ValueError, KeyError, TypeError, OSError):
+        pass
+    raise UserError(
+        f"{beside.name} is damaged: restore it with `git restore data/checkpoints`, or "
+        "train again with `make train`."
+    )
 
 
 def check(path: Path) -> None:
@@ -66,7 +100,7 @@ def check(path: Path) -> None:
             f"{path.name} or {beside.name} is missing in {path.parent}: train it with "
             "`make train`, or restore the shipped ones with `git restore data/checkpoints`."
         )
-    if json.loads(beside.read_text())["sha256"] != sha256(path):
+    if read_manifest(path)["sha256"] != sha256(path):
         raise UserError(
             f"{path.name} is not the file that {beside.name} describes (sha256 differs): "
             "restore it with `git restore data/checkpoints`, or train it again."

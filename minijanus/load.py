@@ -60,7 +60,13 @@ def load_janus(
             f"there is no {upto} in {folder}: choose one of {', '.join(have) or 'none'}, "
             "or train it with `make train`."
         )
-    cfg = PRESETS[json.loads(last.read_text())["preset"]]
+    preset = checkpoint.read_manifest(last).get("preset")
+    if preset not in PRESETS:
+        raise UserError(
+            f"{last.name} is of the preset {preset}, which this version does not know: "
+            "train again with `make train`."
+        )
+    cfg = PRESETS[preset]
     janus = build(cfg)
     phases = PHASES[: PHASES.index(upto) + 1]
     found = load_phases(janus, folder, phases)
@@ -76,6 +82,8 @@ def load_janus(
 
 def ship(run: Path, folder: Path) -> None:
     """Copy a finished run's checkpoints, rounded to float16, with tokenizer and logs."""
+    for phase in PHASES:  # before the first is copied, or a mixture would be shipped
+        checkpoint.check(run / f"{phase}.safetensors")
     for phase in PHASES:
         tensors, manifest = checkpoint.load(run / f"{phase}.safetensors")
         half = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}

@@ -136,19 +136,24 @@ def same(answer: str, truth: str) -> bool:
     return answer.lower().strip(" .") == truth.lower().strip(" .")
 
 
+def told_lines(told: dict) -> list[str]:
+    """Question, answer, truth and verdict in lines as wide as their picture's column."""
+    words = [told["question"], f"Model: {told['answer']}", f"Truth: {told['truth']}"]
+    words.append("RIGHT" if told["right"] else "WRONG")
+    return [line for text in words for line in wrapped(text, LARGE + 20, SMALL)]
+
+
 def answers_sheet(asked: list[tuple[Image.Image, dict]], caption: str) -> Image.Image:
-    """Four pictures in a row, with question, answer, truth and a word for the verdict."""
+    """Four pictures in a row, each with what was asked, said and true; a word judges."""
     columns, line = 4, SMALL + 6
-    width, height = LARGE + 28, LARGE + 6 * line + 14
+    lines = [told_lines(told) for _, told in asked]
+    width, height = LARGE + 28, LARGE + max(map(len, lines)) * line + 14
     rows = -(-len(asked) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height + 2 * line), "white")
-    for number, (picture, told) in enumerate(asked):
+    for number, (picture, _) in enumerate(asked):
         x, y = number % columns * width, number // columns * height
         sheet.paste(scaled(picture, LARGE), (x, y))
-        words = [told["question"], f"Model: {told['answer']}", f"Truth: {told['truth']}"]
-        words.append("RIGHT" if told["right"] else "WRONG")
-        lines = [part for text in words for part in wrapped(text, LARGE + 20, SMALL)]
-        for place, text in enumerate(lines):
+        for place, text in enumerate(lines[number]):
             write_on(sheet, (x, y + LARGE + 4 + place * line), text, SMALL)
     write_on(sheet, (0, rows * height + 4), caption, SMALL)
     return sheet

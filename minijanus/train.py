@@ -3,17 +3,19 @@
 One sample's way: source.record -> to_sequence -> pack -> Janus.loss, all in `stage_loss`.
 """
 
+import json
 import math
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from minijanus import pretrain
+from minijanus import checkpoint, pretrain
 from minijanus.config import Config, Stage
 from minijanus.janus import Janus
+from minijanus.lab import UserError
 from minijanus.lab import device as pick_device
 from minijanus.load import PHASES, build, load_phases, manifest_of
 from minijanus.loop import run_phase
@@ -142,6 +144,18 @@ def at_most(cfg: Config, steps: int) -> Config:
     )
 
 
+def check_config(cfg: Config, path: Path) -> None:
+    """Raise UserError if a finished phase was trained by another config than this one."""
+    made_by = checkpoint.read_manifest(path)["config"]
+    now = json.loads(json.dumps(asdict(cfg)))
+    changed = [name for name in made_by if name in now and made_by[name] != now[name]]
+    if changed:
+        raise UserError(
+            f"{path} was trained with another {' and '.join(changed)}: choose another folder "
+            "with --out, or delete this one."
+        )
+
+
 def train_all(
     cfg: Config,
     folder: Path,
@@ -154,6 +168,7 @@ def train_all(
     tokenizer = pretrain.train_tokenizer(cfg, source, folder)
     for number, phase in enumerate(PHASES):
         if (folder / f"{phase}.json").exists():
+            check_config(cfg, folder / f"{phase}.safetensors")
             continue
         janus = build(cfg)
         load_phases(janus, folder, PHASES[:number])

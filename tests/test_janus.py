@@ -1,106 +1,11 @@
-"""Janus: Eq. 1, packing and the padding tokens, each against a slow loop of its own."""
-
-from collections.abc import Iterator
-from random import Random
+"""Janus: Eq. 1, Figure 3's parts, the mixed sequence, against a slow loop (§3.1, §3.3)."""
 
 import pytest
 import torch
+from slow_janus import as_batch, hidden_alone, random_pictures, slow_losses, some_sequences
 from torch import Tensor
 
-from minijanus.config import Config
-from minijanus.janus import Janus
 from minijanus.mixing import TASKS
-from minijanus.records import IMAGE, Record, turns
-from minijanus.sequence import Sequence, drop_condition, pack, to_sequence
-from minijanus.text import Tokenizer
-
-MIXED = ("understanding", "understanding", "text", "generation", "generation") * 2
-
-
-def some_sequences(
-    janus: Janus, tokenizer: Tokenizer, source, number: int, tasks=MIXED
-) -> list[Sequence]:
-    """One sequence for each of the tasks, in the stage's formats."""
-    stage = janus.cfg.stage(number)
-    tasks = [task for task in tasks if number > 1 or task != "text"]
-    records = [source.record(task, i, number) for i, task in enumerate(tasks)]
-    return [to_sequence(r, stage, tokenizer, janus.lengths()) for r in records]
-
-
-def random_pictures(cfg: Config, sequence: Sequence, seed: int) -> list[Tensor]:
-    """What the encoders could have given for each picture: features n d, or codes n."""
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randint(cfg.n_codes, (span.length,), generator=generator)
-        if span.pathway == "gen"
-        else torch.randn(span.length, cfg.und_width, generator=generator)
-        for span in sequence.spans
-    ]
-
-
-def as_batch(sequences: list[Sequence], pictures: list[list[Tensor]], dtype, room=96):
-    """The sequences packed, and their pictures as `Janus` takes them."""
-    by_pathway = {"und": [], "gen": []}
-    for sequence, shown in zip(sequences, pictures, strict=True):
-        for span, picture in zip(sequence.spans, shown, strict=True):
-            by_pathway[span.pathway].append(picture)
-    stacked = {name: torch.stack(p) for name, p in by_pathway.items() if p}
-    if "und" in stacked:
-        stacked["und"] = stacked["und"].to(dtype)
-    return pack(sequences, room, limit=256), stacked
-
-
-def hidden_alone(
-    janus: Janus, tokenizer: Tokenizer, ids: list[int], pictures: list[Tensor]
-) -> Tensor:
-    """Hidden states t d of one sequence by itself, embedded position by position."""
-    dtype = janus.text_head.weight.dtype
-    tokens: Iterator[Tensor] = iter([token for picture in pictures for token in picture])
-    vectors = []
-    for i in ids:
-        if i != tokenizer.image:
-            vectors.append(janus.llm.embed_tokens.weight[i])
-            continue
-        token = next(tokens)
-        if token.is_floating_point():
-            vectors.append(janus.und.adaptor(token.to(dtype)))
-        else:
-            vectors.append(janus.gen.adaptor(janus.gen.embedding.weight[token]))
-    assert next(tokens, None) is None
-    return janus.llm(torch.stack(vectors)[None], torch.arange(len(ids))[None])[0]
-
-
-def text_targets(ids: list[int], answers_only: bool, tokenizer: Tokenizer) -> list[int]:
-    """Which positions of a text or understanding sequence Eq. 1 sums over.
-
-    Reads the ids from left to right: in stage III an answer begins after "Assistant:" and
-    ends with EOS, which belongs to it; before, every text token after BOS counts.
-    """
-    opening = tokenizer.encode("Assistant:")
-    no_text = (tokenizer.boi, tokenizer.eoi, tokenizer.image)
-    answering, found = not answers_only, []
-    for i in range(1, len(ids)):
-        if answering and ids[i] not in no_text:
-            found.append(i)
-        if answers_only and ids[i] == tokenizer.eos:
-            answering = False
-        elif answers_only and ids[i - len(opening) + 1 : i + 1] == opening:
-            answering = True
-    return found
-
-
-def slow_losses(
-    janus: Janus, tokenizer: Tokenizer, sequence: Sequence, pictures: list[Tensor], number
-) -> list[Tensor]:
-    """-log P of every target of one sequence, one after another (paper Eq. 1)."""
-    hidden = hidden_alone(janus, tokenizer, sequence.ids, pictures)
-    if sequence.task == "generation":
-        logits = janus.image_head(hidden).log_softmax(-1)
-        boi = sequence.ids.index(tokenizer.boi)
-        return [-logits[boi + j, code] for j, code in enumerate(pictures[0])]
-    logits = (hidden @ janus.text_head.weight.T).log_softmax(-1)
-    targets = text_targets(sequence.ids, number == 3, tokenizer)
-    return [-logits[i - 1, sequence.ids[i]] for i in targets]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -179,106 +84,14 @@ def test_a_step_without_drawings_or_without_text_has_a_loss(janus, tokenizer, so
         assert torch.isfinite(losses["loss"]) and losses["loss"] == losses[task]
 
 
-def packed_hidden(
-    janus: Janus, sequences: list[Sequence], pictures: list[list[Tensor]]
-) -> list[Tensor]:
-    """Hidden states of each sequence, t d, as the packed forward pass gives them."""
-    batch, stacked = as_batch(sequences, pictures, torch.float64)
-    assert (batch.documents.amax(dim=1) > batch.documents.amin(dim=1)).any()
-    hidden = janus(batch, stacked)
-    return [hidden[batch.documents == i] for i in range(len(sequences))]
-
-
-@pytest.fixture
-def packable(janus, tokenizer, source):
-    """A float64 Janus, sequences of all tasks, and their pictures."""
-    janus.double()
-    sequences = some_sequences(janus, tokenizer, source, 2)
-    pictures = [random_pictures(janus.cfg, s, i) for i, s in enumerate(sequences)]
-    return janus, sequences, pictures
-
-
 @torch.no_grad()
-def test_packed_equals_unpacked(packable, tokenizer):
-    """Catches documents that see their neighbours (a filed bug of a public trainer), and
-    positions that do not start again with each document.
-    """
-    janus, sequences, pictures = packable
-    packed = packed_hidden(janus, sequences, pictures)
-    for sequence, shown, hidden in zip(sequences, pictures, packed, strict=True):
-        alone = hidden_alone(janus, tokenizer, sequence.ids, shown)
-        for head in (janus.text_head, janus.image_head):
-            torch.testing.assert_close(head(hidden), head(alone), rtol=0, atol=1e-10)
-
-
-@torch.no_grad()
-def test_the_order_of_documents_changes_nothing(packable):
-    """Catches pictures that follow the order of the rows instead of the sequences'."""
-    janus, sequences, pictures = packable
-    packed = packed_hidden(janus, sequences, pictures)
-    batch, stacked = as_batch(sequences, pictures, torch.float64)
-    loss = janus.loss(batch, stacked)["loss"]
-    for seed in range(5):
-        order = list(range(len(sequences)))
-        Random(seed).shuffle(order)
-        shuffled = [sequences[i] for i in order], [pictures[i] for i in order]
-        for i, hidden in zip(order, packed_hidden(janus, *shuffled), strict=True):
-            torch.testing.assert_close(hidden, packed[i], rtol=0, atol=1e-10)
-        again = janus.loss(*as_batch(*shuffled, torch.float64))["loss"]
-        torch.testing.assert_close(again, loss, rtol=1e-6, atol=0)
-
-
-@torch.no_grad()
-def test_a_changed_document_changes_no_other(packable, tokenizer):
-    """Catches a leak through the attention mask, exactly and not within a tolerance."""
-    janus, sequences, pictures = packable
-    batch, stacked = as_batch(sequences, pictures, torch.float64)
-    before = janus(batch, stacked)
-    for number in range(len(sequences)):
-        mine = batch.documents == number
-        batch.ids[mine] = batch.ids[mine].where(
-            batch.ids[mine] == tokenizer.image, tokenizer.eoi
-        )
-        after = janus(batch, stacked)
-        changed = (after != before).any(dim=-1)
-        assert changed[mine].any() and not changed[~mine].any()
-        before = after
-
-
-@torch.no_grad()
-def test_filler_is_masked_but_the_pads_of_a_dropped_prompt_are_attended(janus, tokenizer):
-    """Catches PAD masked as if it were filler, which the released model never did, and
-    filler that is seen.
-    """
-    stage, lengths = janus.cfg.stage(2), janus.lengths()
-    records = [
-        Record("generation", [None], turns(prompt, IMAGE))
-        for prompt in ("a red dog. it is left of a blue car.", "dog")
-    ]
-    sequences = [
-        drop_condition(to_sequence(r, stage, tokenizer, lengths), tokenizer.pad)
-        for r in records
-    ]
-    pictures = [random_pictures(janus.cfg, s, i) for i, s in enumerate(sequences)]
-    batch, stacked = as_batch(sequences, pictures, torch.float32, room=40)
-    filler = batch.documents == -1
-    assert filler.any() and not filler.all(dim=1).any()
-    before = janus(batch, stacked)
-    assert torch.isfinite(before).all()
-    batch.ids[filler] = tokenizer.eoi
-    assert torch.equal(janus(batch, stacked)[~filler], before[~filler])
-    janus.llm.embed_tokens.weight[tokenizer.pad] += 1.0
-    after = janus(batch, stacked)
-    first_image_token = batch.ids == tokenizer.boi  # the state that predicts it
-    assert ((after - before)[first_image_token].abs().amax(dim=-1) > 1e-3).all()
-
-
-@torch.no_grad()
-def test_a_mixed_sequence_is_embedded_position_by_position(packable, tokenizer):
+def test_a_mixed_sequence_is_embedded_position_by_position(janus, tokenizer, source):
     """Catches pictures at the wrong place, or the adaptor of the other eye."""
-    janus, sequences, pictures = packable
+    janus.double()
     janus.llm = FirstLayerOnly(janus.llm.embed_tokens)
-    for sequence, shown in zip(sequences, pictures, strict=True):
+    sequences = some_sequences(janus, tokenizer, source, 2)
+    for seed, sequence in enumerate(sequences):
+        shown = random_pictures(janus.cfg, sequence, seed)
         batch, stacked = as_batch([sequence], [shown], torch.float64)
         slow = hidden_alone(janus, tokenizer, sequence.ids, shown)
         torch.testing.assert_close(janus.embed(batch, stacked)[0], slow)

@@ -1,4 +1,4 @@
-"""Sequences: every format laid out by hand, token by token (paper §4.2), and packing.
+"""Sequences: every format laid out by hand, token by token (paper §4.2).
 
 In the hand-worked rows a token stands as its text, special tokens as BOS, EOS, PAD, BOI,
 EOI, a picture position as #. A star before a token says that the loss counts it.
@@ -7,18 +7,13 @@ EOI, a picture position as #. A star before a token says that the loss counts it
 from dataclasses import replace
 
 import pytest
-import torch
 
-from minijanus.config import Stage
-from minijanus.mixing import TASKS
 from minijanus.records import IMAGE, Record, turns
 from minijanus.sequence import (
     Sequence,
-    assign_rows,
     cut_caption,
     drop_condition,
     first_sentence,
-    pack,
     to_sequence,
 )
 from minijanus.text import EOS, SYSTEM_PROMPT, Tokenizer
@@ -212,62 +207,3 @@ def test_first_sentence_by_hand():
     full = record("generation", "a red dog. it is left.", IMAGE)
     assert cut_caption(full).messages == turns("a red dog.", IMAGE)
     assert full.messages == turns("a red dog. it is left.", IMAGE)
-
-
-def some_sequences(
-    stage: Stage, tokenizer: Tokenizer, source, count: int = 12
-) -> list[Sequence]:
-    """Sequences of all tasks and several lengths."""
-    records = [source.record(TASKS[i % 3], i, stage.number) for i in range(count)]
-    return [to_sequence(r, stage, tokenizer, LENGTHS) for r in records]
-
-
-@pytest.mark.parametrize("row_length", [40, 64, 200])
-def test_packing_keeps_every_sequence_whole(row_length, cfg, tokenizer, source):
-    """Catches lost, cut or doubled sequences, positions that do not start again, spans
-    that stay where they were before packing, filler that belongs to a sequence.
-    """
-    sequences = some_sequences(cfg.stage(2), tokenizer, source)
-    batch = pack(sequences, row_length, limit=256)
-    assert batch.ids.shape[1] <= row_length
-    for number, sequence in enumerate(sequences):
-        rows, columns = torch.where(batch.documents == number)
-        n = len(sequence.ids)
-        assert len(rows) == n and len(set(rows.tolist())) == 1
-        assert columns.tolist() == list(range(columns[0], columns[0] + n))
-        here = rows[0], slice(int(columns[0]), int(columns[0]) + n)
-        assert batch.ids[here].tolist() == sequence.ids
-        assert batch.positions[here].tolist() == list(range(n))
-        assert batch.scored[here].tolist() == sequence.scored
-        assert batch.tasks[here].tolist() == [TASKS.index(sequence.task)] * n
-    filler = batch.documents == -1
-    assert int(filler.sum()) == batch.ids.numel() - sum(len(s.ids) for s in sequences)
-    assert not batch.scored[filler].any() and (batch.tasks[filler] == -1).all()
-    pictures = [span.picture for sequence in sequences for span in sequence.spans]
-    assert [span.picture for span in batch.spans] == pictures
-    for span in batch.spans:
-        there = slice(span.start, span.start + span.length)
-        assert (batch.ids[span.row, there] == tokenizer.image).all()
-        assert batch.ids[span.row, span.start - 1] == tokenizer.boi
-        assert batch.ids[span.row, span.start + span.length] == tokenizer.eoi
-
-
-def test_rows_are_filled_well_and_never_too_full():
-    """Catches a row that overflows, and packing that hardly packs (two thirds at least)."""
-    lengths = [(7 * i * i + 3) % 50 + 1 for i in range(200)]
-    for room in (50, 64, 100):
-        rows = assign_rows(lengths, room)
-        assert sorted(i for row in rows for i in row) == list(range(200))
-        assert all(sum(lengths[i] for i in row) <= room for row in rows)
-        assert len(rows) <= -(-sum(lengths) // room) * 1.5
-
-
-def test_a_sequence_longer_than_a_row_gets_a_longer_one(cfg, tokenizer, source):
-    """Catches a long sequence that is cut off in silence, or that stops the training."""
-    sequences = some_sequences(cfg.stage(2), tokenizer, source)
-    longest = max(len(s.ids) for s in sequences)
-    batch = pack(sequences, row_length=4, limit=longest)
-    assert batch.ids.shape[1] == longest
-    assert int((batch.documents >= 0).sum()) == sum(len(s.ids) for s in sequences)
-    with pytest.raises(ValueError, match=f"{longest} positions does not fit.*: shorten"):
-        pack(sequences, row_length=4, limit=longest - 1)
