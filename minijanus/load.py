@@ -4,7 +4,6 @@ Each phase's checkpoint holds only what that phase trained, under Janus' own nam
 model after stage II is the files of siglip, vq, llm, stage1 and stage2, loaded in order.
 """
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 

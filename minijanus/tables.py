@@ -125,7 +125,7 @@ def presets_table() -> str:
         rows.append([f"`{name}`", *map(str, numbers), llm, str(cfg.vocabulary)])
         rows[-1].append(f"{millions:,.1f}")
     head = ["Preset", "Picture, px", "Tokens to see it", "Tokens to draw it", "Codes"]
-    return table([*head, "LLM, layers x width", "Vocabulary", "Million parameters"], rows)
+    return table([*head, "LLM, layers x width", "Vocabulary", "Million weights"], rows)
 
 
 def data_table() -> str:

@@ -1,5 +1,7 @@
 """Answering: text tokens, the likeliest one after another (paper §3.4)."""
 
+from dataclasses import replace
+
 import torch
 from PIL import Image
 
@@ -33,25 +35,20 @@ def answer(
     stage = cfg.stage(stage_number)
     sequence = to_sequence(record, stage, tokenizer, janus.lengths())
     if sequence.ids[-1] == tokenizer.eos:  # the model is to say when it ends
-        sequence = type(sequence)(
-            sequence.ids[:-1], sequence.scored[:-1], sequence.spans, kind
-        )
+        sequence = replace(sequence, ids=sequence.ids[:-1], scored=sequence.scored[:-1])
     length = len(sequence.ids)
     if length + max_tokens > cfg.max_positions:
         raise UserError(
-            f"the question takes {length} of {cfg.max_positions} positions, which leaves no "
-            f"room for {max_tokens} tokens of answer: shorten it."
+            f"the question takes {length} of {cfg.max_positions} positions, too many to "
+            f"leave room for {max_tokens} tokens of answer: shorten it."
         )
     batch = pack([sequence], length, cfg.max_positions).to(device)
     pictures = {}
     if picture is not None:
         pixels = understanding_pixels(picture, cfg.image_size)[None].to(device)
         pictures["und"] = janus.und.encode(pixels)
-    embedded, documents, positions = (
-        janus.embed(batch, pictures),
-        batch.documents,
-        batch.positions,
-    )
+    embedded = janus.embed(batch, pictures)
+    documents, positions = batch.documents, batch.positions
     cache = KVCache(cfg, 1, length + max_tokens, device, embedded.dtype)
     said: list[int] = []
     while len(said) < max_tokens:

@@ -151,8 +151,8 @@ def check_config(cfg: Config, path: Path) -> None:
     changed = [name for name in made_by if name in now and made_by[name] != now[name]]
     if changed:
         raise UserError(
-            f"{path} was trained with another {' and '.join(changed)}: choose another folder "
-            "with --out, or delete this one."
+            f"{path} was trained with another {' and '.join(changed)}: choose another "
+            "folder with --out, or delete this one."
         )
 
 

@@ -331,10 +331,10 @@ def test_a_command_that_is_cut_off_ends_in_one_line(
 ):
     """Ctrl-C or a full disk in the middle of a command must not end in a traceback."""
 
-    def train_all(*arguments):
+    def source_of(*arguments):
         raise error
 
-    monkeypatch.setattr(train, "train_all", train_all)
+    monkeypatch.setattr(cli, "source_of", source_of)
     code, _, complaint = minijanus("train")
     assert code == (130 if error is KeyboardInterrupt else 2)
     assert complaint.count("\n") == 1
@@ -343,10 +343,10 @@ def test_a_command_that_is_cut_off_ends_in_one_line(
 def test_a_bug_keeps_its_traceback(minijanus: CommandLine, monkeypatch: pytest.MonkeyPatch):
     """A command line that swallows every error makes bugs impossible to find."""
 
-    def train_all(*arguments):
+    def source_of(*arguments):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(train, "train_all", train_all)
+    monkeypatch.setattr(cli, "source_of", source_of)
     with pytest.raises(ValueError, match="a bug") as found:
         minijanus("train")
     assert not isinstance(found.value, UserError)

@@ -1,0 +1,116 @@
+"""Figure 2 of the paper as our own drawing, the map at the top of every notebook.
+
+A notebook lights the parts it is about: thick frame, bold name and the word "today", so
+that nothing hangs on colour.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from minijanus.lab import UserError
+
+if TYPE_CHECKING:  # matplotlib is imported when something is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Box = tuple[float, float, float, float]  # left, bottom, width, height
+
+PARTS: dict[str, Box] = {
+    "Und. Encoder": (0.0, 1.4, 3.0, 0.9),
+    "Und. Adaptor": (0.0, 2.8, 3.0, 0.9),
+    "Text Tokenizer": (3.7, 1.4, 3.0, 0.9),
+    "Gen. Encoder": (7.4, 1.4, 3.0, 0.9),
+    "Gen. Adaptor": (7.4, 2.8, 3.0, 0.9),
+    "Auto-Regressive Transformer": (0.0, 4.3, 10.4, 0.9),
+    "Text Head": (1.3, 5.9, 3.0, 0.9),
+    "Image Head": (6.1, 5.9, 3.0, 0.9),
+    "Image Decoder": (6.1, 7.3, 3.0, 0.9),
+}
+# What goes in and comes out: not parts of the model, so they have no frame.
+ENDS: dict[str, tuple[float, float]] = {
+    "picture to see": (1.5, 0.45),
+    "words": (5.2, 0.45),
+    "picture to draw": (8.9, 0.45),
+    "answer": (2.8, 7.75),
+    "drawing": (7.6, 9.15),
+}
+# All arrows point upwards: x, from, to, and what flows there.
+ARROWS: tuple[tuple[float, float, float, str], ...] = (
+    (1.5, 0.75, 1.4, "pixels"),
+    (1.5, 2.3, 2.8, "features"),
+    (1.5, 3.7, 4.3, "vectors"),
+    (5.2, 0.75, 1.4, ""),
+    (5.2, 2.3, 4.3, "ids, then vectors\nfrom a table"),
+    (8.9, 0.75, 1.4, "pixels"),
+    (8.9, 2.3, 2.8, "ids, then codes"),
+    (8.9, 3.7, 4.3, "vectors"),
+    (2.8, 5.2, 5.9, "hidden states"),
+    (7.6, 5.2, 5.9, "hidden states"),
+    (2.8, 6.8, 7.5, "next word"),
+    (7.6, 6.8, 7.3, "next code"),
+    (7.6, 8.2, 8.9, "pixels"),
+)
+INK, GREY, LIT = "#1a1a1a", "#666666", "#ffe9a8"
+SIZE, DPI = (10.4, 7.2), 80  # inches; letters of 13 points are read from the last row
+COLOURS = 32  # of a saved figure: text and boxes need no more, and notebooks stay small
+
+
+def figure_2(lit: tuple[str, ...] = ()) -> Image.Image:
+    """The paper's Figure 2, the parts named in `lit` marked; UserError for an unknown one."""
+    return small_picture(drawn_figure_2(lit))
+
+
+def small_picture(figure: Figure, dpi: int = DPI) -> Image.Image:
+    """A figure of flat colours as a picture with a palette: a quarter of the bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white")
+    return Image.open(buffer).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+
+
+def drawn_figure_2(lit: tuple[str, ...]) -> Figure:
+    """Figure 2 as matplotlib has it (paper Fig. 2)."""
+    from matplotlib.figure import Figure
+
+    unknown = [name for name in lit if name not in PARTS]
+    if unknown:
+        raise UserError(
+            f"Figure 2 has no part {unknown[0]!r}: choose from {', '.join(PARTS)}."
+        )
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlim=(-0.2, 10.6), ylim=(0.1, 9.5))
+    axes.axis("off")
+    for name, box in PARTS.items():
+        draw_part(axes, name, box, name in lit)
+    for words, (x, y) in ENDS.items():
+        axes.text(x, y, words, ha="center", va="center", size=13, style="italic", color=INK)
+    for x, start, end, flows in ARROWS:
+        draw_arrow(axes, x, start, end, flows)
+    return figure
+
+
+def draw_part(axes: Axes, name: str, box: Box, lit: bool) -> None:
+    """One box with its name; a lit one has a thick frame and the word "today"."""
+    from matplotlib.patches import Rectangle
+
+    left, bottom, width, height = box
+    face, line = (LIT, 4.0) if lit else ("white", 1.0)
+    axes.add_patch(
+        Rectangle((left, bottom), width, height, facecolor=face, edgecolor=INK, lw=line)
+    )
+    words = f"{name}\ntoday" if lit else name
+    axes.text(
+        left + width / 2, bottom + height / 2, words, ha="center", va="center", size=13,
+        weight="bold" if lit else "normal", color=INK,
+    )  # fmt: skip
+
+
+def draw_arrow(axes: Axes, x: float, start: float, end: float, flows: str) -> None:
+    """An upward arrow with what flows along it written on its right."""
+    style = {"arrowstyle": "-|>", "color": INK, "lw": 1.5, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=(x, end), xytext=(x, start), arrowprops=style)
+    axes.text(x + 0.15, (start + end) / 2, flows, va="center", size=11, color=GREY)
