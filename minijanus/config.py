@@ -105,6 +105,7 @@ class Config:
 
     # Training
     pack_length: int = 4096  # of a packed row; a longer sequence gets a longer one
+    workers: int = 0  # processes that prepare samples; 0: the training process does
     bf16: bool = True  # autocast on a GPU; the CPU always computes in float32
     siglip: Phase = Phase("siglip", 1e-3, 0, 0)  # the paper starts from released weights
     vq: Phase = Phase("vq", 1e-4, 0, 0)
@@ -164,10 +165,10 @@ TINY = Config(
     llm=Phase("llm", 2e-3, 500, 60, warmup=50),
     stages=(
         replace(TABLE_1[0], learning_rate=2e-3, steps=300, batch=60, warmup=9),
-        replace(TABLE_1[1], learning_rate=2e-3, steps=2400, batch=60, warmup=67),
+        replace(TABLE_1[1], learning_rate=2e-3, steps=2000, batch=60, warmup=56),
         # Differs: tiny and small know no system prompt, which would be a third of the
         # tokens of every question and never changes.
-        replace(TABLE_1[2], learning_rate=5e-4, steps=900, batch=60, system_prompt=False),
+        replace(TABLE_1[2], learning_rate=5e-4, steps=800, batch=60, system_prompt=False),
     ),
     n_scenes=20_000,
 )
@@ -195,6 +196,7 @@ SMALL = replace(
     llm_ff=864,
     max_positions=2048,
     pack_length=640,
+    workers=8,
     siglip=Phase(
         "siglip", 1e-3, 8_000, 512, warmup=300, schedule="cosine", weight_decay=0.1
     ),

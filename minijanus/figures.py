@@ -1,4 +1,4 @@
-"""Figure 2 of the paper as our own drawing, the map at the top of every notebook.
+"""Our drawing of Figure 2, the map in every notebook, and of sequences (paper Fig. 2).
 
 A notebook lights the parts it is about: thick frame, bold name and the word "today", so
 that nothing hangs on colour.
@@ -7,6 +7,7 @@ that nothing hangs on colour.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -16,6 +17,9 @@ from minijanus.lab import UserError
 if TYPE_CHECKING:  # matplotlib is imported when something is drawn
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from minijanus.sequence import Sequence as Laid
+    from minijanus.text import Tokenizer
 
 Box = tuple[float, float, float, float]  # left, bottom, width, height
 
@@ -60,7 +64,7 @@ COLOURS = 32  # of a saved figure: text and boxes need no more, and notebooks st
 
 
 def figure_2(lit: tuple[str, ...] = ()) -> Image.Image:
-    """The paper's Figure 2, the parts named in `lit` marked; UserError for an unknown one."""
+    """Figure 2 with the parts named in `lit` marked; UserError for an unknown part."""
     return small_picture(drawn_figure_2(lit))
 
 
@@ -114,3 +118,51 @@ def draw_arrow(axes: Axes, x: float, start: float, end: float, flows: str) -> No
     style = {"arrowstyle": "-|>", "color": INK, "lw": 1.5, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", xy=(x, end), xytext=(x, start), arrowprops=style)
     axes.text(x + 0.15, (start + end) / 2, flows, va="center", size=11, color=GREY)
+
+
+def sequence_strip(sequences: Sequence[Laid], tokenizer: Tokenizer) -> Image.Image:
+    """Sequences as rows of blocks, left to right, with the positions under each block."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(SIZE[0], 1.3 * len(sequences)), layout="constrained")
+    rows = figure.subplots(len(sequences), 1, squeeze=False)[:, 0]
+    for axes, sequence in zip(rows, sequences, strict=True):
+        axes.set_title(sequence.task, size=13, loc="left")
+        left = 0.0
+        for name, first, last in blocks(sequence, tokenizer):
+            left = draw_block(axes, left, name, first, last)
+        axes.set(xlim=(-0.05, 10.4), ylim=(-0.55, 1.05))
+        axes.axis("off")
+    return small_picture(figure)
+
+
+def blocks(sequence: Laid, tokenizer: Tokenizer) -> list[tuple[str, int, int]]:
+    """Runs of positions of one kind as (name, first position, last position)."""
+    marks = {tokenizer.bos: "BOS", tokenizer.eos: "EOS", tokenizer.boi: "BOI"}
+    marks |= {tokenizer.eoi: "EOI", tokenizer.pad: "PAD", tokenizer.image: "picture"}
+    found: list[tuple[str, int, int]] = []
+    for position, token in enumerate(sequence.ids):
+        name = marks.get(token, "words")
+        if found and found[-1][0] == name:
+            found[-1] = (name, found[-1][1], position)
+        else:
+            found.append((name, position, position))
+    return found
+
+
+def draw_block(axes: Axes, left: float, name: str, first: int, last: int) -> float:
+    """One block, hatched where a picture stands; returns where the next one begins."""
+    from matplotlib.patches import Rectangle
+
+    many, shown = last - first + 1, f"{first} to {last}" if last > first else f"{first}"
+    width, face, hatch = 0.85, "white", ""
+    if name == "picture":
+        width, face, hatch, name = 2.9, LIT, "//", f"picture: {many} tokens"
+    elif name == "words":
+        width, name = 2.2, f"words: {many} tokens"
+    axes.add_patch(Rectangle((left, 0), width, 1, fc=face, ec=INK, hatch=hatch))
+    box = {"facecolor": face, "edgecolor": "none", "pad": 2}
+    middle = left + width / 2
+    axes.text(middle, 0.5, name, ha="center", va="center", size=12, bbox=box)
+    axes.text(middle, -0.3, shown, ha="center", va="center", size=11, color=GREY)
+    return left + width

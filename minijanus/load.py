@@ -4,7 +4,6 @@ Each phase's checkpoint holds only what that phase trained, under Janus' own nam
 model after stage II is the files of siglip, vq, llm, stage1 and stage2, loaded in order.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,11 +17,6 @@ from minijanus.text import Tokenizer
 PHASES = ("siglip", "vq", "llm", "stage1", "stage2", "stage3")
 SHIPPED = Path(__file__).parent.parent / "data" / "checkpoints"
 NOT_JANUS = "siglip."  # SigLIP's text tower and pooling head, shipped for notebooks only
-
-
-def manifest_of(cfg: Config, phase: str) -> dict:
-    """What every checkpoint says of itself beside its metrics."""
-    return {"preset": cfg.name, "phase": phase, "seed": cfg.seed, "config": asdict(cfg)}
 
 
 def build(cfg: Config) -> Janus:

@@ -4,23 +4,26 @@ It owns the optimiser, the schedule, clipping, the log, and stopping and going o
 where it stopped (paper Table 1). What a step's loss is, is the caller's function.
 """
 
-import csv
 import math
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from minijanus import checkpoint
-from minijanus.config import Phase
+from minijanus.config import Config, Phase
 from minijanus.lab import UserError
+from minijanus.progress import Log, Progress
 
-LOG_EVERY = 10  # steps
+T = TypeVar("T")  # the samples of one step
 SAVE_EVERY = 120.0  # seconds
 TABLES = ("embed_tokens", "embedding", "pos_embed", "latent")  # learned rows, not matrices
 
@@ -61,61 +64,64 @@ def stop_request() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-class Progress:
-    """What a run must remember to go on exactly: weights, optimiser, step, seconds."""
+def as_it_is(samples: T) -> T:
+    """The step's samples, which are tensors already."""
+    return samples
 
-    def __init__(self, path: Path, model: nn.Module, named, optimizer: torch.optim.AdamW):
-        self.path, self.model, self.named, self.optimizer = path, model, named, optimizer
-        self.step, self.seconds = 0, 0.0
-        self.unlogged: dict[str, list[float]] = {}  # losses since the log's last row
 
-    def save(self) -> None:
-        """Write the state of the run; safetensors, so nothing has to be unpickled."""
-        tensors = {f"model/{name}": t for name, t in self.model.state_dict().items()}
-        for name, parameter in self.named:
-            for kind, tensor in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"{kind}/{name}"] = tensor
-        manifest = {"step": self.step, "seconds": self.seconds, "unlogged": self.unlogged}
-        checkpoint.save(self.path, tensors, manifest)
+def leave_stopping_to_the_loop(worker: int) -> None:
+    """Let a worker ignore Ctrl-C: the loop ends it once its step is saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def load(self) -> None:
-        """Take up the state that `save` wrote, if there is one."""
-        if not self.path.exists():
-            return
-        tensors, manifest = checkpoint.read(self.path)
-        model = {
-            n[len("model/") :]: t for n, t in tensors.items() if n.startswith("model/")
-        }
-        checkpoint.load_into(self.model, model, self.path.name)
-        for name, parameter in self.named:
-            for kind in ("step", "exp_avg", "exp_avg_sq"):
-                if f"{kind}/{name}" in tensors:
-                    device = "cpu" if kind == "step" else parameter.device
-                    state = self.optimizer.state[parameter]
-                    state[kind] = tensors[f"{kind}/{name}"].to(device)
-        self.step, self.seconds = manifest["step"], manifest["seconds"]
-        self.unlogged = manifest["unlogged"]
+
+def prepared(prepare: Callable[[int], T], steps: range, workers: int) -> Iterator[T]:
+    """The samples of each step in order, made ahead of time by so many processes.
+
+    As `prepare` is a function of the step alone, their number changes nothing.
+    """
+    loader = DataLoader(
+        Steps(prepare),
+        sampler=steps,
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=as_it_is,
+        worker_init_fn=leave_stopping_to_the_loop,
+        generator=torch.Generator(),  # or it would draw from the global random numbers
+    )
+    return iter(loader)
+
+
+class Steps(Dataset):
+    """The steps of a phase as a data set, so that DataLoader can spread them."""
+
+    def __init__(self, prepare: Callable[[int], T]):
+        self.prepare = prepare
+
+    def __getitem__(self, step: int) -> T:
+        return self.prepare(step)
 
 
 def run_phase(
+    cfg: Config,
     phase: Phase,
     model: nn.Module,
     groups: list[list[tuple[str, nn.Parameter]]],
-    step_loss: Callable[[int], dict[str, Tensor]],
+    prepare: Callable[[int], T],
+    step_loss: Callable[[int, T], dict[str, Tensor]],
     folder: Path,
     keep: dict[str, str],
-    manifest: dict,
-    bf16: bool = False,
     deadline: float = math.inf,
 ) -> dict:
-    """Minimise `step_loss(step)["loss"]` for `phase.steps` steps and write `folder/name.*`.
+    """Minimise step_loss(step, prepare(step))["loss"] step by step; write `folder/name.*`.
 
+    `prepare` makes the samples, perhaps in another process; `step_loss` runs the model.
     `groups` are the named parameters that train; each group is clipped by itself. `keep`
     maps prefixes of the model's names to the names of the checkpoint. On Ctrl-C, SIGTERM,
     or when time.monotonic() passes `deadline`, it stops with a UserError after saving what
     the same call needs to go on exactly.
     """
     named = [pair for group in groups for pair in group]
+    bf16 = cfg.bf16 and named[0][1].device.type == "cuda"
     optimizer = make_optimizer(phase, named)
     device = named[0][1].device
     run = Progress(folder / f"{phase.name}.resume.safetensors", model, named, optimizer)
@@ -124,14 +130,12 @@ def run_phase(
     bar = tqdm(total=phase.steps, initial=run.step, desc=phase.name, mininterval=5)
     started, saved = time.monotonic() - run.seconds, time.monotonic()
     with stop_request() as stopped:
-        while run.step < phase.steps:
+        for samples in prepared(prepare, range(run.step, phase.steps), cfg.workers):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(phase, run.step)
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(
-                device.type, torch.bfloat16, bf16 and device.type == "cuda"
-            ):
-                losses = step_loss(run.step)
+            with torch.autocast(device.type, torch.bfloat16, bf16):
+                losses = step_loss(run.step, samples)
             losses["loss"].backward()
             for group in groups:
                 nn.utils.clip_grad_norm_([p for _, p in group], phase.clip)
@@ -151,10 +155,18 @@ def run_phase(
                     "the same command goes on from there."
                 )
     bar.close()
-    return finish(phase, model, folder, keep, manifest, run, log.latest)
+    return finish(cfg, phase, model, folder, keep, run, log.latest)
 
 
-def finish(phase, model, folder, keep, manifest, run: Progress, metrics: dict) -> dict:
+def finish(
+    cfg: Config,
+    phase: Phase,
+    model: nn.Module,
+    folder: Path,
+    keep: dict[str, str],
+    run: Progress,
+    metrics: dict[str, float],
+) -> dict:
     """Write the finished checkpoint, then delete the state for going on."""
     tensors = {
         new + name[len(old) :]: tensor
@@ -162,42 +174,9 @@ def finish(phase, model, folder, keep, manifest, run: Progress, metrics: dict) -
         for old, new in keep.items()
         if name.startswith(old)
     }
-    manifest = {**manifest, "step": run.step, "metrics": metrics, "seconds": run.seconds}
+    manifest = {"preset": cfg.name, "phase": phase.name, "seed": cfg.seed, "step": run.step}
+    manifest |= {"metrics": metrics, "seconds": run.seconds, "config": asdict(cfg)}
     checkpoint.save(folder / f"{phase.name}.safetensors", tensors, manifest)
     for path in (run.path, run.path.with_suffix(".json")):
         path.unlink(missing_ok=True)
     return manifest
-
-
-class Log:
-    """A CSV of the losses, one row per ten steps, each the mean since the row before."""
-
-    def __init__(self, path: Path, step: int, unlogged: dict[str, list[float]]):
-        self.path, self.latest, self.values = path, {}, unlogged
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.columns: list[str] = []
-        if step and path.exists():  # rows after the step we go on from would stand twice
-            with path.open(newline="") as file:
-                rows = list(csv.reader(file))
-            self.columns = rows[0][2:] if rows else []
-            kept = rows[:1] + [row for row in rows[1:] if int(row[0]) <= step]
-            checkpoint.write_text(path, "".join(",".join(row) + "\n" for row in kept))
-        else:
-            checkpoint.write_text(path, "")
-
-    def add(self, step: int, seconds: float, losses: dict[str, Tensor], last: bool) -> None:
-        """Take the losses of one step; a step without some task leaves its losses out."""
-        for name, value in losses.items():
-            self.values.setdefault(name, []).append(float(value.detach()))
-        if step % LOG_EVERY and not last:
-            return
-        self.latest = {name: sum(v) / len(v) for name, v in self.values.items()}
-        with self.path.open("a") as file:
-            if not self.columns:
-                self.columns = list(self.latest)
-                file.write(",".join(["step", "seconds", *self.columns]) + "\n")
-            row = [
-                f"{self.latest[c]:.5f}" if c in self.latest else "" for c in self.columns
-            ]
-            file.write(",".join([str(step), f"{seconds:.1f}", *row]) + "\n")
-        self.values.clear()  # the same dict that a stopped run remembers

@@ -3,20 +3,16 @@
 from pathlib import Path
 
 import torch
-from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from minijanus import checkpoint
-from minijanus.images import generation_pixels, understanding_pixels
-
-TO_PIXELS = {"und": understanding_pixels, "gen": generation_pixels}
 
 
 class PictureCache:
     """What a pathway's `encode` gave, by the picture's key; `save` puts it on disk."""
 
-    def __init__(self, path: Path, pathway, name: str, size: int):
-        self.path, self.pathway, self.name, self.size = path, pathway, name, size
+    def __init__(self, path: Path, pathway: nn.Module):
+        self.path, self.pathway = path, pathway
         self.known: dict[str, Tensor] = {}
         self.saved = 0
         if path.exists():
@@ -24,29 +20,28 @@ class PictureCache:
             self.known = dict(zip(manifest["keys"], tensors["encoded"], strict=True))
             self.saved = len(self.known)
 
-    def pixels(self, images: list[Image.Image]) -> Tensor:
-        """Pictures as this pathway reads them, m c h w."""
-        return torch.stack([TO_PIXELS[self.name](image, self.size) for image in images])
-
     @torch.no_grad()
-    def encode(self, keys: list[str], images: list[Image.Image], device) -> Tensor:
-        """What the encoder makes of pictures; only unknown or unnamed ones are computed."""
-        new = {}
-        for number, key in enumerate(keys):
-            if key not in self.known:
-                new.setdefault(key or f"#{number}", images[number])
-        if new:
-            encoded = self.pathway.encode(self.pixels(list(new.values())).to(device)).cpu()
-            if encoded.is_floating_point():
-                encoded = encoded.half()  # features; half the disk, far below their noise
-            new = dict(zip(new, encoded, strict=True))
-            self.known.update({k: v for k, v in new.items() if not k.startswith("#")})
-        chosen = [
-            self.known[k] if k in self.known else new[k or f"#{i}"]
-            for i, k in enumerate(keys)
-        ]
-        stacked = torch.stack(chosen).to(device)
+    def encode(self, keys: list[str], pixels: Tensor) -> Tensor:
+        """What the encoder makes of pixels m c h w, on their device.
+
+        Only pictures whose key is unknown, or "" for pictures never kept, are computed.
+        """
+        first = {key: number for number, key in reversed(list(enumerate(keys)))}
+        new = [n for n, key in enumerate(keys) if not key or self._is_new(key, n, first)]
+        encoded = self._compute(pixels[new]) if new else []
+        computed = dict(zip(new, encoded, strict=True))
+        self.known.update({keys[n]: computed[n] for n in new if keys[n]})
+        rows = [self.known[key] if key else computed[n] for n, key in enumerate(keys)]
+        stacked = torch.stack(rows).to(pixels.device)
         return stacked.float() if stacked.is_floating_point() else stacked
+
+    def _is_new(self, key: str, number: int, first: dict[str, int]) -> bool:
+        return key not in self.known and first[key] == number
+
+    def _compute(self, pixels: Tensor) -> Tensor:
+        encoded = self.pathway.encode(pixels).cpu()
+        # Features are kept in half precision: half the disk, an error far below theirs.
+        return encoded.half() if encoded.is_floating_point() else encoded
 
     def save(self) -> None:
         """Write what is known, if there is something new."""

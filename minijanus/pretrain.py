@@ -4,6 +4,7 @@ The paper takes them ready-made; here they are trained, each by its own loss, in
 """
 
 import math
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,9 +13,9 @@ from torch import Tensor, nn
 from minijanus.config import Config, Stage
 from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.janus import Janus
-from minijanus.load import NOT_JANUS, manifest_of
+from minijanus.load import NOT_JANUS
 from minijanus.loop import run_phase
-from minijanus.sequence import pack, to_sequence
+from minijanus.sequence import Batch, pack, to_sequence
 from minijanus.siglip import MAX_TEXT, SigLIP, VisionTransformer, sigmoid_loss
 from minijanus.text import Tokenizer
 from minijanus.vq_losses import PatchDiscriminator, Perceptual, vq_loss
@@ -45,6 +46,17 @@ def text_batch(tokenizer: Tokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
+def caption_pairs(
+    cfg: Config, source, tokenizer: Tokenizer, step: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step's pictures b c h w with their captions, ids b t and mask b t."""
+    indices = range(step * cfg.siglip.batch, (step + 1) * cfg.siglip.batch)
+    records = [source.record("understanding", index, stage=1) for index in indices]
+    images = [understanding_pixels(r.images[0], cfg.image_size) for r in records]
+    ids, mask = text_batch(tokenizer, [r.messages[-1]["content"] for r in records])
+    return torch.stack(images), ids, mask
+
+
 def train_siglip(
     cfg: Config,
     source,
@@ -57,16 +69,12 @@ def train_siglip(
     torch.manual_seed(cfg.seed)
     model, phase = SigLIP(cfg, cfg.vocabulary).to(device), cfg.siglip
 
-    def step_loss(step: int) -> dict[str, Tensor]:
-        indices = range(step * phase.batch, (step + 1) * phase.batch)
-        records = [source.record("understanding", index, stage=1) for index in indices]
-        images = [understanding_pixels(r.images[0], cfg.image_size) for r in records]
-        ids, mask = text_batch(tokenizer, [r.messages[-1]["content"] for r in records])
-        image = model.image_embedding(torch.stack(images).to(device))
-        text = model.text_embedding(ids.to(device), mask.to(device))
-        matched = (image @ text.T).argmax(dim=1) == torch.arange(
-            len(records), device=device
-        )
+    def step_loss(step: int, samples: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        pixels, ids, mask = (tensor.to(device) for tensor in samples)
+        # float32 from here on: among many close vectors, half precision finds ties.
+        image = model.image_embedding(pixels).float()
+        text = model.text_embedding(ids, mask).float()
+        matched = (image @ text.T).argmax(dim=1) == torch.arange(len(ids), device=device)
         return {
             "loss": sigmoid_loss(image, text, model.log_scale, model.bias),
             "matched": matched.float().mean(),
@@ -79,10 +87,8 @@ def train_siglip(
     }
     keep |= {"log_scale": NOT_JANUS + "log_scale", "bias": NOT_JANUS + "bias"}
     groups = [list(model.named_parameters())]
-    return run_phase(
-        phase, model, groups, step_loss, folder, keep, manifest_of(cfg, "siglip"),
-        cfg.bf16, deadline,
-    )  # fmt: skip
+    prepare = partial(caption_pairs, cfg, source, tokenizer)
+    return run_phase(cfg, phase, model, groups, prepare, step_loss, folder, keep, deadline)
 
 
 class VQTraining(nn.Module):
@@ -104,6 +110,15 @@ def restart_unused(model: VQTraining, pixels: Tensor, seed: int) -> None:
     model.tokenizer.restart_dead_codes(model.used, z, generator)
 
 
+def drawings(cfg: Config, source, step: int) -> Tensor:
+    """One step's pictures b c h w; every fourth is one of a category."""
+    indices = range(step * cfg.vq.batch, (step + 1) * cfg.vq.batch)
+    records = [
+        source.record("generation", i, stage=2, category=i % 4 == 0) for i in indices
+    ]
+    return torch.stack([generation_pixels(r.images[0], cfg.image_size) for r in records])
+
+
 def train_vq(
     cfg: Config,
     source,
@@ -119,16 +134,8 @@ def train_vq(
     model.tokenizer.to(memory_format=torch.channels_last)
     perceptual = Perceptual(vision).to(device) if cfg.vq_perceptual else None
 
-    def step_loss(step: int) -> dict[str, Tensor]:
-        indices = range(step * phase.batch, (step + 1) * phase.batch)
-        # Every fourth picture is one of a category, the others are those of captions.
-        records = [
-            source.record("generation", i, stage=2, category=i % 4 == 0) for i in indices
-        ]
-        images = [generation_pixels(r.images[0], cfg.image_size) for r in records]
-        pixels = (
-            torch.stack(images).to(device).contiguous(memory_format=torch.channels_last)
-        )
+    def step_loss(step: int, pixels: Tensor) -> dict[str, Tensor]:
+        pixels = pixels.to(device, memory_format=torch.channels_last)
         if step and step % RESTART_EVERY == 0:
             if step < RESTART_UNTIL * phase.steps:
                 restart_unused(model, pixels, cfg.seed + step)
@@ -142,10 +149,18 @@ def train_vq(
     groups = [list(model.tokenizer.named_parameters("tokenizer"))]
     if model.discriminator is not None:
         groups.append(list(model.discriminator.named_parameters("discriminator")))
-    return run_phase(
-        phase, model, groups, step_loss, folder, {"tokenizer.": "gen.encoder."},
-        manifest_of(cfg, "vq"), cfg.bf16, deadline,
-    )  # fmt: skip
+    prepare, keep = partial(drawings, cfg, source), {"tokenizer.": "gen.encoder."}
+    return run_phase(cfg, phase, model, groups, prepare, step_loss, folder, keep, deadline)
+
+
+def documents(
+    cfg: Config, source, tokenizer: Tokenizer, lengths: dict[str, int], step: int
+) -> Batch:
+    """One step's texts in packed rows."""
+    indices = range(step * cfg.llm.batch, (step + 1) * cfg.llm.batch)
+    records = [source.record("text", index, stage=2) for index in indices]
+    sequences = [to_sequence(r, PLAIN_TEXT, tokenizer, lengths) for r in records]
+    return pack(sequences, cfg.pack_length, cfg.max_positions)
 
 
 def train_llm(
@@ -162,18 +177,10 @@ def train_llm(
     janus.llm.requires_grad_(True)
     janus.text_head.requires_grad_(True)
 
-    def step_loss(step: int) -> dict[str, Tensor]:
-        indices = range(step * phase.batch, (step + 1) * phase.batch)
-        records = [source.record("text", index, stage=2) for index in indices]
-        sequences = [
-            to_sequence(r, PLAIN_TEXT, tokenizer, janus.lengths()) for r in records
-        ]
-        batch = pack(sequences, cfg.pack_length, cfg.max_positions).to(device)
-        return janus.loss(batch, {})
+    def step_loss(step: int, batch: Batch) -> dict[str, Tensor]:
+        return janus.loss(batch.to(device), {})
 
     named = [(name, p) for name, p in janus.named_parameters() if p.requires_grad]
     keep = {"llm.": "llm.", "text_head.": "text_head."}
-    return run_phase(
-        phase, janus, [named], step_loss, folder, keep, manifest_of(cfg, "llm"),
-        cfg.bf16, deadline,
-    )  # fmt: skip
+    prepare = partial(documents, cfg, source, tokenizer, janus.lengths())
+    return run_phase(cfg, phase, janus, [named], prepare, step_loss, folder, keep, deadline)

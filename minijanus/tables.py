@@ -21,11 +21,12 @@ UNTRAINED = "Not trained yet: `make train` trains, `python -m minijanus report` 
 # The order in which a stranger reads.
 READING_ORDER = {
     "The model": "config text images siglip vq_tokenizer adaptors llm heads janus",
-    "From data to a gradient": "records sequence mixing picture_cache loop pretrain "
-    "vq_losses train",
+    "From data to a gradient": "records sequence mixing picture_cache loop progress "
+    "pretrain vq_losses train",
     "From a prompt to a picture": "cfg_sampler text_sampler studio",
     "The world": "concepts sprites layout scenes language questions charts corpus world",
-    "Files and tools": "checkpoint load weights doctor lab tables sheets report __main__",
+    "Files and tools": "checkpoint load weights doctor lab check figures tables sheets "
+    "report __main__",
 }
 COLUMNS = ("loss", "understanding", "text", "generation")  # of a phase's metrics
 # Our tensors: the part of TRAINS_IN they belong to, and the paper's words for them.

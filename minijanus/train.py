@@ -1,12 +1,14 @@
 """The three stages of Janus, each the same loop over a stage's data (paper §3.2, Table 1).
 
-One sample's way: source.record -> to_sequence -> pack -> Janus.loss, all in `stage_loss`.
+One sample's way: `prepare_step` takes it from source.record through to_sequence to a packed
+row; `stage_loss` encodes its pictures and asks Janus.loss for Eq. 1.
 """
 
 import json
 import math
 import random
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,17 +16,27 @@ from torch import Tensor
 
 from minijanus import checkpoint, pretrain
 from minijanus.config import Config, Stage
+from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.lab import device as pick_device
-from minijanus.load import PHASES, build, load_phases, manifest_of
+from minijanus.load import PHASES, build, load_phases
 from minijanus.loop import run_phase
 from minijanus.mixing import plan
 from minijanus.picture_cache import PictureCache
 from minijanus.records import Record
-from minijanus.sequence import Sequence, cut_caption, drop_condition, pack, to_sequence
+from minijanus.sequence import (
+    Batch,
+    Sequence,
+    cut_caption,
+    drop_condition,
+    pack,
+    to_sequence,
+)
 from minijanus.text import Tokenizer
 
+# How each pathway wants its pictures (paper §4.1).
+TO_PIXELS = {"und": understanding_pixels, "gen": generation_pixels}
 # Where a part's weights stand in Janus, and under the same names in the checkpoints.
 PREFIXES = {
     "und_encoder": ("und.encoder.",),
@@ -36,9 +48,7 @@ PREFIXES = {
 }
 
 
-def records_of_step(
-    cfg: Config, stage: Stage, source, step: int
-) -> list[tuple[int, Record]]:
+def records_of_step(stage: Stage, source, step: int) -> list[tuple[int, Record]]:
     """The step's samples, each with its index in its task (paper §4.1, §4.2)."""
     category = step < round(stage.category_first * stage.steps)
     return [
@@ -52,53 +62,71 @@ def lay_out(
     cfg: Config,
     stage: Stage,
     tokenizer: Tokenizer,
-    janus: Janus,
+    lengths: dict[str, int],
     index: int,
     record: Record,
 ) -> Sequence:
     """One record as a sequence, with the stage's two random cuts of drawing prompts."""
     if record.kind != "generation":
-        return to_sequence(record, stage, tokenizer, janus.lengths())
+        return to_sequence(record, stage, tokenizer, lengths)
     rng = random.Random(f"{cfg.seed}/prompt/{index}")
     cut, drop = rng.random(), rng.random()
     if cut < stage.first_sentence:
         record = cut_caption(record)
-    sequence = to_sequence(record, stage, tokenizer, janus.lengths())
-    return (
-        drop_condition(sequence, tokenizer.pad) if drop < stage.drop_condition else sequence
-    )
+    sequence = to_sequence(record, stage, tokenizer, lengths)
+    if drop < stage.drop_condition:
+        return drop_condition(sequence, tokenizer.pad)
+    return sequence
 
 
-def stage_loss(
+# The pictures of a step, for one pathway: their keys, and their pixels m c h w.
+Shown = tuple[list[str], Tensor]
+
+
+def prepare_step(
     cfg: Config,
     stage: Stage,
-    janus: Janus,
-    tokenizer: Tokenizer,
     source,
-    caches: dict[str, PictureCache],
+    tokenizer: Tokenizer,
+    lengths: dict[str, int],
     step: int,
-) -> dict[str, Tensor]:
-    """The loss of one step: from raw samples to Eq. 1."""
-    records = records_of_step(cfg, stage, source, step)
-    sequences = [lay_out(cfg, stage, tokenizer, janus, *pair) for pair in records]
-    device = janus.text_head.weight.device
-    batch = pack(sequences, cfg.pack_length, cfg.max_positions).to(device)
-    pictures = {}
-    for name, cache in caches.items():
-        shown = [
+) -> tuple[Batch, dict[str, Shown]]:
+    """From raw samples to packed rows and the pixels of their pictures, for one step."""
+    records = records_of_step(stage, source, step)
+    sequences = [lay_out(cfg, stage, tokenizer, lengths, *pair) for pair in records]
+    shown: dict[str, Shown] = {}
+    for name, to_pixels in TO_PIXELS.items():
+        pictures = [
             (record.key and f"{record.key}/{span.picture}", record.images[span.picture])
             for (_, record), sequence in zip(records, sequences, strict=True)
             for span in sequence.spans
             if span.pathway == name
         ]
-        if not shown:
-            continue
-        keys, images = zip(*shown, strict=True)
+        if pictures:
+            pixels = torch.stack(
+                [to_pixels(image, cfg.image_size) for _, image in pictures]
+            )
+            shown[name] = ([key for key, _ in pictures], pixels)
+    return pack(sequences, cfg.pack_length, cfg.max_positions), shown
+
+
+def stage_loss(
+    stage: Stage,
+    janus: Janus,
+    caches: dict[str, PictureCache],
+    batch: Batch,
+    shown: dict[str, Shown],
+) -> dict[str, Tensor]:
+    """From packed rows and pixels to Eq. 1; a frozen encoder's outputs are looked up."""
+    device = janus.text_head.weight.device
+    pictures = {}
+    for name, (keys, pixels) in shown.items():
+        pixels = pixels.to(device)
         if name == "und" and stage.trains("und_encoder"):
-            pictures[name] = janus.und.encode(cache.pixels(images).to(device))
+            pictures[name] = janus.und.encode(pixels)
         else:
-            pictures[name] = cache.encode(keys, images, device)
-    return janus.loss(batch, pictures)
+            pictures[name] = caches[name].encode(keys, pixels)
+    return janus.loss(batch.to(device), pictures)
 
 
 def train_stage(
@@ -113,21 +141,20 @@ def train_stage(
     """Train one stage and write its checkpoint; goes on where an earlier call stopped."""
     trained = janus.set_stage(stage)
     caches = {
-        name: PictureCache(
-            folder / f"cache_{name}.safetensors", pathway, name, cfg.image_size
-        )
+        name: PictureCache(folder / f"cache_{name}.safetensors", pathway)
         for name, pathway in janus.pathways.items()
     }
+    prepare = partial(prepare_step, cfg, stage, source, tokenizer, janus.lengths())
 
-    def step_loss(step: int) -> dict[str, Tensor]:
-        return stage_loss(cfg, stage, janus, tokenizer, source, caches, step)
+    def step_loss(step: int, samples: tuple[Batch, dict[str, Shown]]) -> dict[str, Tensor]:
+        return stage_loss(stage, janus, caches, *samples)
 
     kept = [p for part, names in PREFIXES.items() if stage.trains(part) for p in names]
+    keep = {name: name for name in kept}
     try:
         return run_phase(
-            stage, janus, [trained], step_loss, folder, {name: name for name in kept},
-            manifest_of(cfg, stage.name), cfg.bf16, deadline,
-        )  # fmt: skip
+            cfg, stage, janus, [trained], prepare, step_loss, folder, keep, deadline
+        )
     finally:
         for cache in caches.values():
             cache.save()

@@ -1,5 +1,6 @@
 """A finished run of the micro config in a folder, and the command line as a function."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from conftest import MICRO
 from minijanus import checkpoint, config
 from minijanus.__main__ import main
 from minijanus.janus import Janus
-from minijanus.load import PHASES, build, manifest_of
+from minijanus.load import PHASES, build
 from minijanus.text import Tokenizer
 
 # What each phase's file holds: the parts that train in it (paper Fig. 3).
@@ -32,7 +33,8 @@ def save_run(folder: Path, tokenizer: Tokenizer, janus: Janus | None = None) -> 
     janus = janus or build(MICRO)
     for phase in PHASES:
         path = folder / f"{phase}.safetensors"
-        checkpoint.save(path, part_of(janus, phase), manifest_of(MICRO, phase))
+        manifest = {"preset": MICRO.name, "phase": phase, "config": asdict(MICRO)}
+        checkpoint.save(path, part_of(janus, phase), manifest)
         checkpoint.write_text(path.with_suffix(".csv"), "step,seconds,loss\n1,0.1,2.0\n")
     tokenizer.save(folder / "tokenizer.json")
     return folder

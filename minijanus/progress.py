@@ -1,0 +1,81 @@
+"""What a run remembers to go on exactly where it stopped, and what it writes down."""
+
+import csv
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from minijanus import checkpoint
+
+LOG_EVERY = 10  # steps
+
+
+class Progress:
+    """What a run must remember to go on exactly: weights, optimiser, step, seconds."""
+
+    def __init__(self, path: Path, model: nn.Module, named, optimizer: torch.optim.AdamW):
+        self.path, self.model, self.named, self.optimizer = path, model, named, optimizer
+        self.step, self.seconds = 0, 0.0
+        self.unlogged: dict[str, list[float]] = {}  # losses since the log's last row
+
+    def save(self) -> None:
+        """Write the state of the run; safetensors, so nothing has to be unpickled."""
+        tensors = {f"model/{name}": t for name, t in self.model.state_dict().items()}
+        for name, parameter in self.named:
+            for kind, tensor in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"{kind}/{name}"] = tensor
+        manifest = {"step": self.step, "seconds": self.seconds, "unlogged": self.unlogged}
+        checkpoint.save(self.path, tensors, manifest)
+
+    def load(self) -> None:
+        """Take up the state that `save` wrote, if there is one."""
+        if not self.path.exists():
+            return
+        tensors, manifest = checkpoint.read(self.path)
+        model = {
+            n[len("model/") :]: t for n, t in tensors.items() if n.startswith("model/")
+        }
+        checkpoint.load_into(self.model, model, self.path.name)
+        for name, parameter in self.named:
+            for kind in ("step", "exp_avg", "exp_avg_sq"):
+                if f"{kind}/{name}" in tensors:
+                    device = "cpu" if kind == "step" else parameter.device
+                    state = self.optimizer.state[parameter]
+                    state[kind] = tensors[f"{kind}/{name}"].to(device)
+        self.step, self.seconds = manifest["step"], manifest["seconds"]
+        self.unlogged = manifest["unlogged"]
+
+
+class Log:
+    """A CSV of the losses, one row per ten steps, each the mean since the row before."""
+
+    def __init__(self, path: Path, step: int, unlogged: dict[str, list[float]]):
+        self.path, self.latest, self.values = path, {}, unlogged
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.columns: list[str] = []
+        if step and path.exists():  # rows after the step we go on from would stand twice
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))
+            self.columns = rows[0][2:] if rows else []
+            kept = rows[:1] + [row for row in rows[1:] if int(row[0]) <= step]
+            checkpoint.write_text(path, "".join(",".join(row) + "\n" for row in kept))
+        else:
+            checkpoint.write_text(path, "")
+
+    def add(self, step: int, seconds: float, losses: dict[str, Tensor], last: bool) -> None:
+        """Take the losses of one step; a step without some task leaves its losses out."""
+        for name, value in losses.items():
+            self.values.setdefault(name, []).append(float(value.detach()))
+        if step % LOG_EVERY and not last:
+            return
+        self.latest = {name: sum(v) / len(v) for name, v in self.values.items()}
+        with self.path.open("a") as file:
+            if not self.columns:
+                self.columns = list(self.latest)
+                file.write(",".join(["step", "seconds", *self.columns]) + "\n")
+            row = [
+                f"{self.latest[c]:.5f}" if c in self.latest else "" for c in self.columns
+            ]
+            file.write(",".join([str(step), f"{seconds:.1f}", *row]) + "\n")
+        self.values.clear()  # the same dict that a stopped run remembers
