@@ -18,7 +18,7 @@ def attention_mask(
     new: int | None = None,
     see_whole_spans: bool = False,
 ) -> Tensor:
-    """Who may look at whom: one's own document, nothing later (paper §3.1, packing §4.1).
+    """Who may look at whom: one's own document, nothing later (paper §3.1, §4.1).
 
     documents b T: a number per document, -1 for filler, which sees itself and is seen by
     nobody else. spans b T: a number per picture span, -1 outside; with see_whole_spans the

@@ -48,6 +48,7 @@ class DatasetSource:
                 "kind, images, messages."
             )
         self.name, self.seed, self.table = name, seed, table
+        self.orders: dict[str, tuple[int, list[int]]] = {}
         kinds = table["kind"]
         self.rows = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in KINDS}
 
@@ -60,14 +61,20 @@ class DatasetSource:
         if not rows:
             raise ValueError(f"{self.name} has no row whose kind is {task!r}; add some.")
         epoch, place = divmod(index, len(rows))
-        order = list(rows)
-        Random(f"{self.seed}/{self.name}/{task}/{epoch}").shuffle(order)
-        return self._read(order[place])
+        return self._read(self._order(task, epoch)[place])
 
     def text(self, index: int) -> str:
         """One document for the LLM's pre-training: a text row, its messages in lines."""
         messages = self.record("text", index, stage=2).messages
         return "\n".join(message["content"] for message in messages)
+
+    def _order(self, task: str, epoch: int) -> list[int]:
+        """The task's rows as this pass shows them; each task remembers its latest order."""
+        if task not in self.orders or self.orders[task][0] != epoch:
+            order = list(self.rows[task])
+            Random(f"{self.seed}/{self.name}/{task}/{epoch}").shuffle(order)
+            self.orders[task] = (epoch, order)
+        return self.orders[task][1]
 
     def _read(self, row: int) -> Record:
         found = self.table[row]

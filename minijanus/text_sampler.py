@@ -54,6 +54,8 @@ def answer(
     while len(said) < max_tokens:
         mask = attention_mask(documents, new=embedded.shape[1])
         hidden = janus.llm(embedded, positions, mask, cache)
+        # Differs: the likeliest token is taken where the paper samples, as the released
+        # code does, because a question then always has the same answer.
         token = janus.text_head(hidden[:, -1]).argmax(-1)
         if int(token) == tokenizer.eos:
             break

@@ -1,7 +1,7 @@
 """The VQ tokenizer: a picture as codes of a codebook, 16x down (paper §3.1, §4.1).
 
 The architecture is LlamaGen's VQ-16, which Janus took over; the config sets its size.
-Outside this file it is `encode`, `decode`, `codebook`; its losses are in pretrain.py.
+Outside this file it is `encode`, `decode`, `codebook`; its losses are in vq_losses.py.
 Legend: b batch, c h w picture or feature map, n = h w codes, k codes, d width of a code.
 """
 
@@ -181,7 +181,7 @@ class Quantizer(nn.Module):
 
 
 class VQTokenizer(nn.Module):
-    """A picture to ids and back (paper §3.1: "the VQ tokenizer from [73]")."""
+    """A picture to ids and back (paper §3.1)."""
 
     def __init__(self, cfg: Config):
         super().__init__()

@@ -126,7 +126,7 @@ def trained_rows(janus, tokenizer, number: int, prompt: str) -> dict[str, list[i
     record = Record("generation", [None], turns(prompt, IMAGE))
     stage, found = janus.cfg.stage(number), {}
     for index in range(1000):
-        sequence = lay_out(janus.cfg, stage, tokenizer, janus, index, record)
+        sequence = lay_out(janus.cfg, stage, tokenizer, janus.lengths(), index, record)
         found["dropped" if tokenizer.pad in sequence.ids else "kept"] = sequence
         if len(found) == 2:
             return found

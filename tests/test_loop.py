@@ -4,10 +4,12 @@ import csv
 import json
 import math
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import MICRO
 from torch import Tensor, nn
 
 from minijanus import checkpoint
@@ -38,12 +40,16 @@ class Toy(nn.Module):
 
 
 def run(toy: Toy, phase: Phase, folder: Path, step_loss=None, deadline=math.inf) -> dict:
-    """`run_phase` for the toy, all of it trained and kept."""
+    """`run_phase` for the toy, all of it trained; a step's samples are its number."""
     named = list(toy.named_parameters())
+    loss = step_loss or toy.loss
+
+    def checked(step: int, samples: int) -> dict[str, Tensor]:
+        assert samples == step, "the samples of another step"
+        return loss(step)
+
     keep = {"": "toy."}
-    return run_phase(
-        phase, toy, [named], step_loss or toy.loss, folder, keep, {}, deadline=deadline
-    )
+    return run_phase(MICRO, phase, toy, [named], int, checked, folder, keep, deadline)
 
 
 def test_learning_rates_by_hand():
@@ -130,10 +136,11 @@ def test_each_group_is_clipped_by_itself(tmp_path):
     toy = Toy()
     groups = [[("matrix", toy.matrix), ("norm", toy.norm)], [("rare", toy.rare)]]
 
-    def step_loss(step: int) -> dict[str, Tensor]:
+    def step_loss(step: int, samples: int) -> dict[str, Tensor]:
         return {"loss": 30 * (toy.matrix.sum() + toy.norm.sum()) + 0.01 * toy.rare.sum()}
 
-    run_phase(Phase("toy", 1e-3, 1, 1, clip=0.5), toy, groups, step_loss, tmp_path, {}, {})
+    phase = Phase("toy", 1e-3, 1, 1, clip=0.5)
+    run_phase(MICRO, phase, toy, groups, int, step_loss, tmp_path, {})
     large = torch.cat([toy.matrix.grad.flatten(), toy.norm.grad])
     torch.testing.assert_close(large, torch.full((16,), 0.5 / 4), rtol=1e-4, atol=0)
     torch.testing.assert_close(toy.rare.grad, torch.full((4,), 0.01))
@@ -204,6 +211,36 @@ def test_a_run_stopped_after_every_step_has_the_same_optimiser(tmp_path, phase):
         assert torch.equal(tensors[name], tensor), name
 
 
+def random_samples(step: int) -> Tensor:
+    """Samples that depend on the step alone; here, so that workers find it."""
+    return torch.randn(4, generator=torch.Generator().manual_seed(step))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_workers_changes_nothing(tmp_path, phase, workers):
+    """Catches samples in the order in which workers finish them, or drawn by themselves."""
+    seen = {}
+
+    def train(number: int) -> Toy:
+        toy, seen[number] = Toy(), []
+
+        def step_loss(step: int, samples: Tensor) -> dict[str, Tensor]:
+            seen[number].append(samples)
+            return {"loss": (toy.matrix @ samples).sum() + (toy.rare * samples).sum()}
+
+        cfg, named = replace(MICRO, workers=number), list(toy.named_parameters())
+        folder = tmp_path / str(number)
+        run_phase(cfg, phase, toy, [named], random_samples, step_loss, folder, {})
+        return toy
+
+    alone, helped = train(0), train(workers)
+    assert torch.equal(torch.stack(seen[0]), torch.stack(seen[workers]))
+    expected = torch.stack([random_samples(step) for step in range(STEPS)])
+    assert torch.equal(torch.stack(seen[0]), expected)
+    for name, parameter in alone.named_parameters():
+        assert torch.equal(parameter, helped.state_dict()[name]), name
+
+
 def test_stopping_leaves_the_signals_as_they_were(tmp_path, phase):
     """Catches a Ctrl-C that does nothing any more after training in a notebook."""
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
@@ -252,7 +289,11 @@ def test_a_finished_run_says_what_it_was(tmp_path, phase):
     toy = Toy()
     run(toy, phase, tmp_path)
     manifest = json.loads((tmp_path / "toy.json").read_text())
-    assert set(manifest) == {"step", "metrics", "seconds", "sha256"}
+    assert set(manifest) == {
+        "preset", "phase", "seed", "config", "step", "metrics", "seconds", "sha256",
+    }  # fmt: skip
+    assert (manifest["preset"], manifest["phase"], manifest["seed"]) == ("micro", "toy", 0)
+    assert manifest["config"]["llm_width"] == MICRO.llm_width
     assert manifest["step"] == STEPS and manifest["seconds"] > 0
     tensors, _ = checkpoint.load(tmp_path / "toy.safetensors")
     assert set(tensors) == {f"toy.{name}" for name in toy.state_dict()}

@@ -7,10 +7,8 @@ import torch
 from conftest import draw_something
 from torch import Tensor, nn
 
-from minijanus.images import generation_pixels, understanding_pixels
+from minijanus.images import generation_pixels
 from minijanus.picture_cache import PictureCache
-
-CPU = torch.device("cpu")
 
 
 class Counting:
@@ -26,71 +24,64 @@ class Counting:
 
 
 @pytest.fixture
-def images() -> list:
-    """Six different pictures."""
-    return [draw_something(Random(i)) for i in range(6)]
+def pixels() -> Tensor:
+    """Six different pictures, m c h w."""
+    images = [draw_something(Random(i)) for i in range(6)]
+    return torch.stack([generation_pixels(image, 32) for image in images])
 
 
-def make(tmp_path, pathway, name: str) -> tuple[PictureCache, Counting]:
+def make(tmp_path, pathway) -> tuple[PictureCache, Counting]:
     """A cache in this folder, as a new process would open it."""
     counting = Counting(pathway)
-    path = tmp_path / f"cache_{name}.safetensors"
-    return PictureCache(path, counting, name, 32), counting
+    return PictureCache(tmp_path / "cache.safetensors", counting), counting
 
 
 @pytest.mark.parametrize("name", ["und", "gen"])
-def test_each_picture_is_encoded_once(name, janus, images, tmp_path):
+def test_each_picture_is_encoded_once(name, janus, pixels, tmp_path):
     """Catches a frozen encoder that runs again, within a step, between steps, or after
     the cache was written and read.
     """
-    cache, counting = make(tmp_path, janus.pathways[name], name)
-    keys = ["a", "b", "a", "c"]
-    first = cache.encode(keys, [images[0], images[1], images[0], images[2]], CPU)
+    cache, counting = make(tmp_path, janus.pathways[name])
+    first = cache.encode(["a", "b", "a", "c"], pixels[[0, 1, 0, 2]])
     assert counting.encoded == 3 and torch.equal(first[0], first[2])
-    second = cache.encode(["c", "d", "b"], [images[2], images[3], images[1]], CPU)
+    second = cache.encode(["c", "d", "b"], pixels[[2, 3, 1]])
     assert counting.encoded == 4
     assert torch.equal(second[0], first[3]) and torch.equal(second[2], first[1])
     cache.save()
-    again, counting = make(tmp_path, janus.pathways[name], name)
-    read = again.encode(["a", "b", "c", "d"], images[:4], CPU)
+    again, counting = make(tmp_path, janus.pathways[name])
+    read = again.encode(["a", "b", "c", "d"], pixels[:4])
     assert counting.encoded == 0
     assert read.dtype == first.dtype
     assert torch.equal(read, torch.stack([first[0], first[1], first[3], second[1]]))
 
 
-def test_a_picture_is_what_its_own_pathway_makes_of_it(janus, images, tmp_path):
-    """Catches keys that get each other's picture, or the other eye's pixels."""
-    wide = [image.resize((32, 20)) for image in images]
-    keys = list("abcdef")
-    und, _ = make(tmp_path, janus.und, "und")
-    features = und.encode(keys, wide, CPU)
-    gen, _ = make(tmp_path, janus.gen, "gen")
-    codes = gen.encode(keys, wide, CPU)
+def test_every_key_has_its_own_picture(janus, pixels, tmp_path):
+    """Catches keys that get each other's picture, or codes that are no integers."""
+    features = make(tmp_path, janus.und)[0].encode(list("abcdef"), pixels)
+    codes = make(tmp_path, janus.gen)[0].encode(list("abcdef"), pixels)
     assert features.dtype == torch.float32 and codes.dtype == torch.long
-    for i, image in enumerate(wide):
-        seen = janus.und.encode(understanding_pixels(image, 32)[None])[0]
+    for i in range(6):
+        seen = janus.und.encode(pixels[i : i + 1])[0]
         torch.testing.assert_close(features[i], seen, rtol=2e-3, atol=2e-3)  # half
-        drawn = janus.gen.encode(generation_pixels(image, 32)[None])[0]
-        assert codes[i].tolist() == drawn.tolist()
+        assert codes[i].tolist() == janus.gen.encode(pixels[i : i + 1])[0].tolist()
     assert len({tuple(row.tolist()) for row in codes}) == 6
 
 
-def test_unnamed_pictures_are_never_cached(janus, images, tmp_path):
+def test_unnamed_pictures_are_never_cached(janus, pixels, tmp_path):
     """Catches two pictures without a name that are taken for the same one."""
-    cache, counting = make(tmp_path, janus.gen, "gen")
-    shown = [images[0], images[1], images[2]]
-    first = cache.encode(["", "a", ""], shown, CPU)
+    cache, counting = make(tmp_path, janus.gen)
+    first = cache.encode(["", "a", ""], pixels[[0, 1, 2]])
     assert counting.encoded == 3 and not torch.equal(first[0], first[2])
-    second = cache.encode(["", "a", ""], [images[3], images[1], images[0]], CPU)
+    second = cache.encode(["", "a", ""], pixels[[3, 1, 0]])
     assert counting.encoded == 5
     assert torch.equal(second[2], first[0]) and torch.equal(second[1], first[1])
     assert not torch.equal(second[0], first[0])
     cache.save()
-    again, _ = make(tmp_path, janus.gen, "gen")
+    again, _ = make(tmp_path, janus.gen)
     assert list(again.known) == ["a"]
 
 
-def test_features_carry_no_gradient(janus, images, tmp_path):
+def test_features_carry_no_gradient(janus, pixels, tmp_path):
     """Catches a frozen encoder whose graph is kept with the cached features."""
-    cache, _ = make(tmp_path, janus.und, "und")
-    assert not cache.encode(["a"], images[:1], CPU).requires_grad
+    cache, _ = make(tmp_path, janus.und)
+    assert not cache.encode(["a"], pixels[:1]).requires_grad

@@ -16,7 +16,7 @@ from minijanus.lab import UserError
 from minijanus.picture_cache import PictureCache
 from minijanus.records import IMAGE, Record, turns
 from minijanus.sequence import pack, to_sequence
-from minijanus.train import lay_out, records_of_step, stage_loss, train_stage
+from minijanus.train import lay_out, prepare_step, records_of_step, stage_loss, train_stage
 
 # Figure 3, typed from the paper: where the flame burns in stages I, II and III. The code
 # embedding, which the figure does not show, goes with the generation adaptor.
@@ -103,7 +103,9 @@ def drawings(cfg, tokenizer, janus, number: int, count: int, prompt: str = CAPTI
     """The laid-out sequences of a stage's first drawing samples, all of one prompt."""
     record = Record("generation", [None], turns(prompt, IMAGE))
     stage = cfg.stage(number)
-    return [lay_out(cfg, stage, tokenizer, janus, i, record) for i in range(count)]
+    return [
+        lay_out(cfg, stage, tokenizer, janus.lengths(), i, record) for i in range(count)
+    ]
 
 
 def prompt_of(sequence, tokenizer) -> list[int]:
@@ -166,7 +168,7 @@ def test_only_drawings_are_cut_or_dropped(cfg, janus, tokenizer, source):
         stage = cfg.stage(number)
         for index in range(60):
             record = source.record(task, index, number)
-            sequence = lay_out(cfg, stage, tokenizer, janus, index, record)
+            sequence = lay_out(cfg, stage, tokenizer, janus.lengths(), index, record)
             assert sequence == to_sequence(record, stage, tokenizer, janus.lengths())
 
 
@@ -175,7 +177,7 @@ def category_steps(cfg, stage: Stage, steps) -> list[bool]:
     found = []
     for step in steps:
         source = MicroSource()
-        records_of_step(cfg, stage, source, step)
+        records_of_step(stage, source, step)
         [category] = {asked[3] for asked in source.asked if asked[0] == "generation"}
         found.append(category)
     return found
@@ -198,7 +200,7 @@ def test_another_mix_shows_the_same_samples(cfg):
         source = MicroSource()
         stage = replace(cfg.stage(2), ratio=ratio, batch=batch, steps=12)
         for step in range(8):
-            records_of_step(cfg, stage, source, step)
+            records_of_step(stage, source, step)
         seen.append([asked for asked in source.asked if asked[0] == "generation"])
     shortest = min(map(len, seen))
     assert shortest >= 9
@@ -211,14 +213,16 @@ def test_a_step_is_its_samples_one_by_one(number, cfg, janus, tokenizer, tmp_pat
     """Catches pictures that reach another sample's place, or the other eye's pixels."""
     stage = cfg.stage(number)
     caches = {
-        name: PictureCache(tmp_path / f"{name}.safetensors", pathway, name, 32)
+        name: PictureCache(tmp_path / f"{name}.safetensors", pathway)
         for name, pathway in janus.pathways.items()
     }
     step = 4  # captions in stage II
-    losses = stage_loss(cfg, stage, janus, tokenizer, MicroSource(), caches, step)
+    lengths = janus.lengths()
+    samples = prepare_step(cfg, stage, MicroSource(), tokenizer, lengths, step)
+    losses = stage_loss(stage, janus, caches, *samples)
     total, targets = 0.0, 0
-    for index, record in records_of_step(cfg, stage, MicroSource(), step):
-        sequence = lay_out(cfg, stage, tokenizer, janus, index, record)
+    for index, record in records_of_step(stage, MicroSource(), step):
+        sequence = lay_out(cfg, stage, tokenizer, janus.lengths(), index, record)
         pictures = {}
         if record.kind == "understanding":
             pixels = torch.stack([understanding_pixels(i, 32) for i in record.images])
