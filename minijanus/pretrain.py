@@ -21,6 +21,8 @@ from minijanus.text import Tokenizer
 from minijanus.vq_losses import PatchDiscriminator, Perceptual, vq_loss
 from minijanus.vq_tokenizer import VQTokenizer
 
+# Differs: encoders, tokenizers and LLM are trained here, because no such weights come with
+# a package; the paper starts from released ones.
 BPE_LINES = 20_000  # documents the text tokenizer is trained on
 RESTART_EVERY = 50  # steps over which a code must be used once, or starts anew
 RESTART_UNTIL = 0.7  # share of the VQ's steps after which codes are left in peace

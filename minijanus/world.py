@@ -19,6 +19,8 @@ from minijanus.records import IMAGE, Record, turns
 from minijanus.scenes import Sampler, Scene, weighted
 from minijanus.sprites import compose, rows
 
+# Differs: scenes of sprites with exact captions and questions stand for the paper's data
+# sets, because no captioned photos could be had from packages.
 DOCUMENT_EVERY = 5  # one in five understanding records of stages II and III
 CHARTS = 0.6  # of the documents; the others have several pictures
 PICTURES = {2: 60, 3: 25, 4: 15}  # of one interleaved document; shares in percent
