@@ -9,9 +9,9 @@ from torch import Tensor
 
 from minijanus.janus import Janus
 from minijanus.llm import KVCache, attention_mask
-from minijanus.records import Record
+from minijanus.records import IMAGE, Record, turns
 from minijanus.sequence import to_sequence, without_condition
-from minijanus.text import IMAGE, Tokenizer
+from minijanus.text import Tokenizer
 
 
 def prompt_ids(
@@ -21,11 +21,7 @@ def prompt_ids(
 
     They are cut out of the very sequence that training would have made of the prompt.
     """
-    messages = [
-        {"role": "user", "content": prompt},
-        {"role": "assistant", "content": IMAGE},
-    ]
-    record = Record("generation", [None], messages)
+    record = Record("generation", [None], turns(prompt, IMAGE))
     stage = janus.cfg.stage(stage_number)
     sequence = to_sequence(record, stage, tokenizer, janus.lengths())
     return sequence.ids[: sequence.spans[0].start]

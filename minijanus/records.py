@@ -30,6 +30,14 @@ def turns(*contents: str) -> list[dict[str, str]]:
     return [{"role": roles[i % 2], "content": text} for i, text in enumerate(contents)]
 
 
+def about_pictures(question: str, stage: int, pictures: int = 1) -> str:
+    """A question with its pictures before it, as this stage asks it.
+
+    The chat of stage III has a line break between them, as the released code has.
+    """
+    return IMAGE * pictures + ("\n" if stage == 3 else "") + question
+
+
 class DatasetSource:
     """A `datasets` folder or hub name with columns kind, images, messages, as a source."""
 

@@ -14,13 +14,13 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from minijanus import checkpoint
 from minijanus.lab import UserError
+from minijanus.records import IMAGE
 
 BOS = "<｜begin▁of▁sentence｜>"
 EOS = "<｜end▁of▁sentence｜>"
 PAD = "<｜▁pad▁｜>"
 BOI = "<begin_of_image>"
 EOI = "<end_of_image>"
-IMAGE = "<image_placeholder>"  # stands in a message where a picture goes
 SPECIAL = (BOS, EOS, PAD, BOI, EOI, IMAGE)
 BYTES = 256
 

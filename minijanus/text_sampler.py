@@ -9,9 +9,9 @@ from minijanus.images import understanding_pixels
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.llm import KVCache, attention_mask
-from minijanus.records import Record
+from minijanus.records import Record, about_pictures, turns
 from minijanus.sequence import pack, to_sequence
-from minijanus.text import IMAGE, Tokenizer
+from minijanus.text import Tokenizer
 
 
 @torch.no_grad()
@@ -25,13 +25,11 @@ def answer(
 ) -> str:
     """The answer to a question about a picture, or without one, in the stage's format."""
     cfg, device = janus.cfg, janus.text_head.weight.device
-    mark = "" if picture is None else IMAGE + ("\n" if stage_number == 3 else "")
-    messages = [
-        {"role": "user", "content": mark + question},
-        {"role": "assistant", "content": ""},
-    ]
-    kind = "text" if picture is None else "understanding"
-    record = Record(kind, [] if picture is None else [picture], messages)
+    if picture is None:
+        record = Record("text", [], turns(question, ""))
+    else:
+        asked = about_pictures(question, stage_number)
+        record = Record("understanding", [picture], turns(asked, ""))
     stage = cfg.stage(stage_number)
     sequence = to_sequence(record, stage, tokenizer, janus.lengths())
     if sequence.ids[-1] == tokenizer.eos:  # the model is to say when it ends

@@ -15,7 +15,7 @@ from minijanus.concepts import BACKGROUNDS, Concept, small_concepts, tiny_concep
 from minijanus.config import Config
 from minijanus.language import DESCRIBE, DESCRIBE_TOO, a, caption, description, prompt
 from minijanus.questions import several
-from minijanus.records import IMAGE, Record, turns
+from minijanus.records import IMAGE, Record, about_pictures, turns
 from minijanus.scenes import Sampler, Scene, weighted
 from minijanus.sprites import compose, rows
 
@@ -122,7 +122,8 @@ class World:
         if stage == 1:
             said = [IMAGE, caption(scene, rng)]
         else:
-            said = look(self._said(scene, rng, stage), stage)
+            question, *rest = self._said(scene, rng, stage)
+            said = [about_pictures(question, stage), *rest]
         picture = self.render(scene)
         return Record("understanding", [picture], turns(*said), self._key(scene))
 
@@ -155,10 +156,12 @@ class World:
         if isinstance(shown, Chart):
             said = [words for turn in chart_turns(shown, rng) for words in turn]
             picture = draw_chart(shown, self.cfg.image_size)
-            return Record("understanding", [picture], turns(*look(said, stage)), key)
+            said[0] = about_pictures(said[0], stage)
+            return Record("understanding", [picture], turns(*said), key)
         pictures = [self.render(scene) for scene in shown]
         if stage == 3:
-            said = look(which_picture(shown, rng), stage, len(shown))
+            question, answer = which_picture(shown, rng)
+            said = [about_pictures(question, stage, len(shown)), answer]
             return Record("understanding", pictures, turns(*said), key)
         message = {"role": "assistant", "content": interleaved(shown, rng)}
         return Record("understanding", pictures, [message], key)
@@ -183,15 +186,6 @@ def concepts_of(name: str, styles: tuple[str, ...]) -> list[Concept]:
     if name == "small":
         return small_concepts(rows(), styles)
     raise ValueError(f"There is no world called {name!r}; its concepts are tiny or small.")
-
-
-def look(said: list[str], stage: int, pictures: int = 1) -> list[str]:
-    """The same turns with the pictures before the first question.
-
-    The chat of stage III has a line break between them, as the released code has.
-    """
-    gap = "\n" if stage == 3 else ""
-    return [f"{IMAGE * pictures}{gap}{said[0]}", *said[1:]]
 
 
 def interleaved(scenes: list[Scene], rng: Random) -> str:

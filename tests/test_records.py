@@ -7,7 +7,6 @@ import datasets
 import pytest
 from PIL import Image
 
-from minijanus import text
 from minijanus.records import IMAGE, DatasetSource, turns
 
 
@@ -77,8 +76,3 @@ def test_a_table_that_does_not_fit_is_told_in_one_sentence(tmp_path: Path) -> No
     table(2).save_to_disk(str(tmp_path / "b"))
     with pytest.raises(ValueError, match="'generation'; add some"):
         DatasetSource(str(tmp_path / "b")).record("generation", 0, 2)
-
-
-def test_one_placeholder() -> None:
-    """Two spellings of the placeholder and every picture would be lost in the text."""
-    assert text.IMAGE == IMAGE
