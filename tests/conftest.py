@@ -92,6 +92,10 @@ class MicroSource:
         images = [draw_something(rng) for _ in range(pictures)]
         return Record(task, images, messages, key=f"micro/{task}/{index}")
 
+    def text(self, index: int) -> str:
+        """One document of the LLM's pre-training."""
+        return SENTENCES[index % len(SENTENCES)]
+
 
 def draw_something(rng: Random) -> Image.Image:
     """A rectangle of one colour on another, 32 px."""

@@ -39,8 +39,16 @@ class Toy(nn.Module):
         return {"loss": y + odd, "half": y.detach() / 2}
 
 
-def run(toy: Toy, phase: Phase, folder: Path, step_loss=None, deadline=math.inf) -> dict:
+def run(
+    toy: Toy,
+    phase: Phase,
+    folder: Path,
+    step_loss=None,
+    deadline: float = math.inf,
+    workers: int = 0,
+) -> dict:
     """`run_phase` for the toy, all of it trained; a step's samples are its number."""
+    cfg = replace(MICRO, workers=workers)
     named = list(toy.named_parameters())
     loss = step_loss or toy.loss
 
@@ -49,7 +57,7 @@ def run(toy: Toy, phase: Phase, folder: Path, step_loss=None, deadline=math.inf)
         return loss(step)
 
     keep = {"": "toy."}
-    return run_phase(MICRO, phase, toy, [named], int, checked, folder, keep, deadline)
+    return run_phase(cfg, phase, toy, [named], int, checked, folder, keep, deadline)
 
 
 def test_learning_rates_by_hand():
@@ -171,17 +179,18 @@ def phase() -> Phase:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("last", [3, 10, 17])
-def test_a_stopped_run_goes_on_as_if_never_stopped(tmp_path, phase, last, number):
+@pytest.mark.parametrize(("last", "workers"), [(3, 0), (10, 0), (17, 0), (17, 2)])
+def test_a_stopped_run_goes_on_as_if_never_stopped(tmp_path, phase, last, workers, number):
     """Catches a lost optimiser state or step count, a repeated or skipped step, losses
-    missing from the log's means; stopped before, at and after a row of the log.
+    missing from the log's means; stopped before, at and after a row of the log, and with
+    workers that were steps ahead.
     """
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     whole = Toy()
     run(whole, phase, straight)
     first = Toy()
     with pytest.raises(UserError, match=f"stopped after step {last} of 25: the same"):
-        run(first, phase, stopped, stopping_at(first, last, number))
+        run(first, phase, stopped, stopping_at(first, last, number), workers=workers)
     again = Toy()
     run(again, phase, stopped)
     for name, parameter in again.named_parameters():

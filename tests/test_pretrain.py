@@ -1,0 +1,109 @@
+"""Pre-training: each phase trains its own part, and goes on exactly after a stop (§4.1)."""
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MICRO, MicroSource
+
+from minijanus import checkpoint, pretrain
+from minijanus.config import Config
+from minijanus.lab import UserError
+from minijanus.load import build
+from minijanus.sequence import to_sequence
+
+# A phase's file holds one part of Janus and nothing that another phase trains.
+HOLDS = {
+    "siglip": ("und.encoder.", "siglip."),
+    "vq": ("gen.encoder.",),
+    "llm": ("llm.", "text_head."),
+}
+STEPS = 6
+# All of the VQ's losses, and codes restarted at step 2 and 4.
+EVERYTHING = replace(
+    MICRO,
+    vq_perceptual=True,
+    vq_adversarial_from=3,
+    siglip=replace(MICRO.siglip, steps=STEPS, warmup=2, schedule="cosine"),
+    vq=replace(MICRO.vq, steps=STEPS, warmup=2),
+    llm=replace(MICRO.llm, steps=STEPS, weight_decay=0.1),
+)
+
+
+def train(phase: str, cfg: Config, tokenizer, folder: Path, deadline: float) -> None:
+    """One phase as a new process would start it."""
+    source, janus, device = MicroSource(), build(cfg), torch.device("cpu")
+    if phase == "siglip":
+        pretrain.train_siglip(cfg, source, tokenizer, folder, device, deadline)
+    elif phase == "vq":
+        pretrain.train_vq(cfg, source, janus.und.encoder, folder, device, deadline)
+    else:
+        pretrain.train_llm(cfg, source, janus, tokenizer, folder, deadline)
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    """The CSV without its column of seconds."""
+    with path.open(newline="") as file:
+        return [[row[0], *row[2:]] for row in csv.reader(file)]
+
+
+@pytest.mark.parametrize("phase", HOLDS)
+def test_a_phase_stopped_after_each_step_ends_the_same(
+    phase, tokenizer, tmp_path, monkeypatch
+):
+    """Catches what a stop forgets: the discriminator, or which codes were used."""
+    monkeypatch.setattr(pretrain, "RESTART_EVERY", 2)
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    train(phase, EVERYTHING, tokenizer, straight, math.inf)
+    for _ in range(STEPS - 1):
+        with pytest.raises(UserError, match=f"{phase} stopped after step"):
+            train(phase, EVERYTHING, tokenizer, stopped, 0.0)
+    train(phase, EVERYTHING, tokenizer, stopped, 0.0)
+    expected, _ = checkpoint.load(straight / f"{phase}.safetensors")
+    tensors, _ = checkpoint.load(stopped / f"{phase}.safetensors")
+    assert set(tensors) == set(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(tensors[name], tensor), name
+    logs = [rows_of(folder / f"{phase}.csv") for folder in (straight, stopped)]
+    assert logs[0] == logs[1] and len(logs[0]) == 2
+
+
+@pytest.mark.parametrize("phase", HOLDS)
+def test_a_phase_trains_all_of_its_part_and_only_that(phase, cfg, tokenizer, tmp_path):
+    """Catches a part that stays random, and a file that would overwrite another's part."""
+    train(phase, cfg, tokenizer, tmp_path, math.inf)
+    tensors, _ = checkpoint.load(tmp_path / f"{phase}.safetensors")
+    ours = {n: t for n, t in tensors.items() if not n.startswith("siglip.")}
+    state = build(cfg).state_dict()
+    own = {name for name in state if name.startswith(HOLDS[phase])}
+    assert set(ours) == own
+    assert all(name.startswith(HOLDS[phase]) for name in tensors)
+    for name, tensor in ours.items():
+        assert tensor.shape == state[name].shape and torch.isfinite(tensor).all(), name
+        # SigLIP and the VQ start from weights of their own.
+        assert phase != "llm" or not torch.equal(tensor, state[name]), name
+
+
+def test_the_llm_learns_every_token_of_its_text_and_the_end(cfg, tokenizer):
+    """Catches text without its end, or with the chat template: by hand, token by token."""
+    source = MicroSource()
+    batch = pretrain.documents(cfg, source, tokenizer, build(cfg).lengths(), step=1)
+    first, count = cfg.llm.batch, cfg.llm.batch
+    for number in range(count):
+        [message] = source.record("text", first + number, stage=2).messages
+        words = tokenizer.encode(" " + message["content"])
+        mine = batch.documents == number
+        assert batch.ids[mine].tolist() == [tokenizer.bos, *words, tokenizer.eos]
+        assert batch.scored[mine].tolist() == [False] + [True] * (len(words) + 1)
+    assert int(batch.documents.max()) == count - 1
+
+
+def test_the_llm_reads_text_as_stage_2_does(cfg, tokenizer):
+    """Catches a pre-training format that stage II would have to unlearn."""
+    lengths = build(cfg).lengths()
+    record = MicroSource().record("text", 0, stage=2)
+    before = to_sequence(record, pretrain.PLAIN_TEXT, tokenizer, lengths)
+    assert before == to_sequence(record, cfg.stage(2), tokenizer, lengths)

@@ -1,0 +1,102 @@
+"""Every exercise with a check: unsolved it says todo, solved it says ok, wrong it fails.
+
+A stub is a cell tagged `exercise` that begins `# Exercise 1.1`; the next code cell, tagged
+`check`, checks it; `Solution 1.1` with a Python block stands in a Markdown cell below.
+"""
+
+import json
+import re
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+STUB = r"# Exercise (\d+\.\d+)\n"
+SOLUTION = r"<summary>Solution (\d+\.\d+)</summary>\n\n```python\n(.*?)```"
+
+WRONG = {  # a near miss of each, which its check must not accept
+    "1.1": "def n_positions(words, pictures, n):\n    return words + pictures * (n + 2)",
+    "1.2": "changed = 64",
+    "1.3": "def predicting_positions(span):\n"
+    "    return list(range(span.start, span.start + span.length))",
+}
+
+
+def cells(path: Path, kind: str) -> list[dict]:
+    """The cells of one kind, each with its source in one string."""
+    found = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [{**c, "text": "".join(c["source"])} for c in found if c["cell_type"] == kind]
+
+
+def tagged(cell: dict, tag: str) -> bool:
+    """Whether a cell carries a tag."""
+    return tag in cell["metadata"].get("tags", [])
+
+
+def solutions(path: Path) -> dict[str, str]:
+    """The hidden solutions by the number of their exercise."""
+    prose = "\n".join(cell["text"] for cell in cells(path, "markdown"))
+    return dict(re.findall(SOLUTION, prose, flags=re.DOTALL))
+
+
+def exercises(path: Path) -> dict[str, int]:
+    """Where each numbered stub stands among the code cells."""
+    numbered = {}
+    for place, cell in enumerate(cells(path, "code")):
+        match = re.match(STUB, cell["text"])
+        if match:
+            numbered[match[1]] = place
+    return numbered
+
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+with_exercises = pytest.mark.parametrize(
+    "path", [p for p in NOTEBOOKS if exercises(p)], ids=lambda path: path.name
+)
+
+
+@every_notebook
+def test_stub_check_and_solution_belong_together(path: Path):
+    """An exercise without a check cannot be finished, one without a solution not left."""
+    code = cells(path, "code")
+    for place in exercises(path).values():
+        assert tagged(code[place], "exercise") and tagged(code[place + 1], "check")
+    assert set(exercises(path)) == set(solutions(path))
+    assert set(exercises(path)) <= set(WRONG), "write a wrong answer into WRONG"
+
+
+@pytest.fixture
+def learner(monkeypatch):
+    """This process as a fresh kernel in the folder; what cells change is undone after."""
+    monkeypatch.chdir(FOLDER)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with warnings.catch_warnings(), torch.set_grad_enabled(True):
+        yield {"__name__": "__main__"}
+
+
+@with_exercises
+def test_stub_says_todo_wrong_fails_solution_is_ok(path: Path, learner: dict, capsys):
+    """A solution that nobody runs rots; a check that accepts anything teaches a bug."""
+
+    def said(*sources: str) -> str:
+        capsys.readouterr()
+        for source in sources:
+            exec(compile(source, path.name, "exec"), learner)
+        return capsys.readouterr().out
+
+    code = [cell["text"] for cell in cells(path, "code")]
+    stubs = {place: number for number, place in exercises(path).items()}
+    for place in range(max(stubs) + 1):
+        if place not in stubs:
+            said(code[place])
+            continue
+        number, check = stubs[place], code[place + 1]
+        assert "todo: " in said(code[place], check), number
+        with pytest.raises(AssertionError):
+            said(WRONG[number], check)
+        solved = said(solutions(path)[number], check)
+        assert "ok: " in solved and "todo: " not in solved, number
