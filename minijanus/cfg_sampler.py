@@ -21,6 +21,7 @@ def prompt_ids(
 
     They are cut out of the very sequence that training would have made of the prompt.
     """
+    # No picture yet: only its place counts.
     record = Record("generation", [None], turns(prompt, IMAGE))
     stage = janus.cfg.stage(stage_number)
     sequence = to_sequence(record, stage, tokenizer, janus.lengths())
@@ -53,7 +54,7 @@ def draw(
 
     A picture depends on its own prompt and generator only, not on its batch mates.
     """
-    device = janus.text_head.weight.device
+    device = janus.device
     n = janus.gen.n_tokens
     rows = prompts + [without_condition(ids, len(ids) - 1, pad) for ids in prompts]
     ids, documents, positions = (tensor.to(device) for tensor in left_filled(rows))
@@ -62,7 +63,7 @@ def draw(
     embedded, state, drawn = janus.llm.embed_tokens(ids), janus.gen.first_state(), []
     for _ in range(n):
         mask = attention_mask(documents, new=embedded.shape[1])
-        hidden = janus.llm(embedded, positions[:, -embedded.shape[1] :], mask, cache)
+        hidden = janus.llm(embedded, positions, mask, cache)
         cond, uncond = hidden[:, -1].chunk(2)
         drawn.append(
             janus.image_head.sample(cond, uncond, guidance, generators, temperature)
@@ -70,5 +71,5 @@ def draw(
         both = torch.cat([drawn[-1], drawn[-1]])
         embedded, state = janus.gen.feedback(both, state)
         documents = torch.cat([documents, documents[:, -1:]], dim=1)
-        positions = torch.cat([positions, positions[:, -1:] + 1], dim=1)
+        positions = positions[:, -1:] + 1
     return torch.stack(drawn, dim=1)

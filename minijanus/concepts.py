@@ -33,7 +33,7 @@ BACKGROUNDS = {
     "grey": (218, 218, 218),
 }
 
-TINY = (  # name, emoji code, group; most frequent first
+TINY_CONCEPTS = (  # name, emoji code, group; most frequent first
     ("dog", "1F436", "animals"),
     ("car", "1F697", "vehicles"),
     ("apple", "1F34E", "food"),
@@ -160,20 +160,20 @@ def relation_held_out(first: str, relation: str, second: str) -> bool:
 
 
 def tiny_concepts(sprites: Iterable[dict], styles: Iterable[str]) -> list[Concept]:
-    """The 32 concepts of TINY that are drawn in at least one of these styles."""
+    """The concepts of tiny that are drawn in at least one of these styles."""
     drawn = styles_by_code(sprites, styles)
     return [
         Concept(name, code, group, drawn[code])
-        for name, code, group in TINY
+        for name, code, group in TINY_CONCEPTS
         if code in drawn
     ]
 
 
 def small_concepts(sprites: Iterable[dict], styles: Iterable[str]) -> list[Concept]:
-    """All things with a plain name of one or two words; those of TINY come first."""
+    """All things with a plain name of one or two words; those of tiny come first."""
     sprites = list(sprites)
     drawn = styles_by_code(sprites, styles)
-    names = {name: code for name, code, _ in TINY}
+    names = {name: code for name, code, _ in TINY_CONCEPTS}
     groups = {row["hexcode"]: row["group"] for row in sprites}
     plain = {row["label"]: row["hexcode"] for row in sprites if is_plain(row)}
     # By hash, so that frequency follows neither the alphabet nor the group.

@@ -113,9 +113,9 @@ class Config:
     stages: tuple[Stage, ...] = TABLE_1
 
     # The world the data come from (ours; the paper's pictures cannot be had here)
-    concepts: str = "tiny"  # which list of concepts in world.py
+    concepts: str = "tiny"  # which list of concepts.py: tiny or small
     styles: tuple[str, ...] = ("fluent-flat", "noto", "twemoji")
-    n_scenes: int = 0  # distinct pictures in each of the world's picture streams
+    n_scenes: int = 0  # distinct pictures in each picture stream of the world; 0: no end
 
     def __post_init__(self):
         assert self.image_size % self.und_patch == 0, "image_size must be whole patches"

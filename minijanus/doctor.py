@@ -20,7 +20,7 @@ DISK_GB = 2.0  # its checkpoints and caches, and room to write them beside
 MEMORY = Path("/proc/meminfo")  # Linux only; elsewhere nothing reads it without a package
 INSTALL = "type `pip install --editable .` in the folder of pyproject.toml"
 RESTORE = "restore it with `git restore data`"
-TABLES = ("sprites.parquet", "labels.parquet")
+TABLES = ("sprites.parquet", "labels.parquet", "text.parquet")
 
 
 def python() -> Iterator[str]:

@@ -47,6 +47,11 @@ class Janus(nn.Module):
         return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.text_head.weight.device
+
+    @property
     def pathways(self) -> dict[str, nn.Module]:
         """The picture pathways by the names that spans use."""
         return {"und": self.und, "gen": self.gen}
@@ -82,9 +87,11 @@ class Janus(nn.Module):
         hidden = rearrange(self(batch, pictures), "b t d -> (b t) d")
         (scored,) = torch.where(rearrange(batch.scored, "b t -> (b t)"))
         ids = rearrange(batch.ids, "b t -> (b t)")
+        # One position earlier is still the same sequence: BOS, its first, is never scored.
         text = F.cross_entropy(
             self.text_head(hidden[scored - 1]).float(), ids[scored], reduction="none"
         )
+        # A picture that is only read (one shared encoder, paper Table 5) is no target.
         drawn = [s.drawn for s in batch.spans if s.pathway == "gen"]
         if any(drawn):
             where = flat_positions([s for s in batch.spans if s.drawn], batch.ids)

@@ -38,17 +38,40 @@ def learning_rate(phase: Phase, step: int) -> float:
     return phase.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
+def decays(name: str, parameter: nn.Parameter) -> bool:
+    """Whether weight decay applies: to matrices, not to norms, biases or tables."""
+    return parameter.ndim > 1 and not any(table in name for table in TABLES)
+
+
 def make_optimizer(
     phase: Phase, named: list[tuple[str, nn.Parameter]]
 ) -> torch.optim.AdamW:
     """AdamW (0.9, 0.95) as Table 1; only matrices decay, not norms, biases or tables."""
-    rest = [p for name, p in named if p.ndim <= 1 or any(t in name for t in TABLES)]
-    decays = [p for _, p in named if not any(p is other for other in rest)]
     groups = [
-        {"params": decays, "weight_decay": phase.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+        {
+            "params": [p for n, p in named if decays(n, p)],
+            "weight_decay": phase.weight_decay,
+        },
+        {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=phase.learning_rate, betas=(0.9, 0.95), eps=1e-8)
+
+
+def update(
+    phase: Phase,
+    step: int,
+    groups: list[list[tuple[str, nn.Parameter]]],
+    optimizer: torch.optim.AdamW,
+    loss: Tensor,
+) -> None:
+    """One step of AdamW at the step's rate, each group's gradient clipped by itself."""
+    for part in optimizer.param_groups:
+        part["lr"] = learning_rate(phase, step)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    for group in groups:
+        nn.utils.clip_grad_norm_([p for _, p in group], phase.clip)
+    optimizer.step()
 
 
 @contextmanager
@@ -121,25 +144,20 @@ def run_phase(
     the same call needs to go on exactly.
     """
     named = [pair for group in groups for pair in group]
-    bf16 = cfg.bf16 and named[0][1].device.type == "cuda"
-    optimizer = make_optimizer(phase, named)
     device = named[0][1].device
+    bf16 = cfg.bf16 and device.type == "cuda"
+    optimizer = make_optimizer(phase, named)
     run = Progress(folder / f"{phase.name}.resume.safetensors", model, named, optimizer)
     run.load()
+    # The log fills run.unlogged in place, so that run.save() writes it too.
     log = Log(folder / f"{phase.name}.csv", run.step, run.unlogged)
     bar = tqdm(total=phase.steps, initial=run.step, desc=phase.name, mininterval=5)
     started, saved = time.monotonic() - run.seconds, time.monotonic()
     with stop_request() as stopped:
         for samples in prepared(prepare, range(run.step, phase.steps), cfg.workers):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(phase, run.step)
-            optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16, bf16):
                 losses = step_loss(run.step, samples)
-            losses["loss"].backward()
-            for group in groups:
-                nn.utils.clip_grad_norm_([p for _, p in group], phase.clip)
-            optimizer.step()
+            update(phase, run.step, groups, optimizer, losses["loss"])
             run.step, run.seconds = run.step + 1, time.monotonic() - started
             log.add(run.step, run.seconds, losses, last=run.step == phase.steps)
             bar.update()

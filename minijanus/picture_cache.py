@@ -26,17 +26,17 @@ class PictureCache:
 
         Only pictures whose key is unknown, or "" for pictures never kept, are computed.
         """
-        first = {key: number for number, key in reversed(list(enumerate(keys)))}
-        new = [n for n, key in enumerate(keys) if not key or self._is_new(key, n, first)]
+        new = [
+            n
+            for n, key in enumerate(keys)
+            if not key or (key not in self.known and key not in keys[:n])
+        ]
         encoded = self._compute(pixels[new]) if new else []
         computed = dict(zip(new, encoded, strict=True))
         self.known.update({keys[n]: computed[n] for n in new if keys[n]})
         rows = [self.known[key] if key else computed[n] for n, key in enumerate(keys)]
         stacked = torch.stack(rows).to(pixels.device)
         return stacked.float() if stacked.is_floating_point() else stacked
-
-    def _is_new(self, key: str, number: int, first: dict[str, int]) -> bool:
-        return key not in self.known and first[key] == number
 
     def _compute(self, pixels: Tensor) -> Tensor:
         encoded = self.pathway.encode(pixels).cpu()

@@ -15,6 +15,7 @@ from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.janus import Janus
 from minijanus.load import NOT_JANUS
 from minijanus.loop import run_phase
+from minijanus.records import Source
 from minijanus.sequence import Batch, pack, to_sequence
 from minijanus.siglip import MAX_TEXT, SigLIP, VisionTransformer, sigmoid_loss
 from minijanus.text import Tokenizer
@@ -29,7 +30,7 @@ RESTART_UNTIL = 0.7  # share of the VQ's steps after which codes are left in pea
 PLAIN_TEXT = Stage("text", 0.0, 0, 0, number=2)  # the format of the LLM's pre-training
 
 
-def train_tokenizer(cfg: Config, source, folder: Path) -> Tokenizer:
+def train_tokenizer(cfg: Config, source: Source, folder: Path) -> Tokenizer:
     """Train the byte-level BPE on the source's text, or load it if that was done before."""
     path = folder / "tokenizer.json"
     if not path.exists():
@@ -49,7 +50,7 @@ def text_batch(tokenizer: Tokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
 
 
 def caption_pairs(
-    cfg: Config, source, tokenizer: Tokenizer, step: int
+    cfg: Config, source: Source, tokenizer: Tokenizer, step: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step's pictures b c h w with their captions, ids b t and mask b t."""
     indices = range(step * cfg.siglip.batch, (step + 1) * cfg.siglip.batch)
@@ -61,7 +62,7 @@ def caption_pairs(
 
 def train_siglip(
     cfg: Config,
-    source,
+    source: Source,
     tokenizer: Tokenizer,
     folder: Path,
     device,
@@ -112,7 +113,7 @@ def restart_unused(model: VQTraining, pixels: Tensor, seed: int) -> None:
     model.tokenizer.restart_dead_codes(model.used, z, generator)
 
 
-def drawings(cfg: Config, source, step: int) -> Tensor:
+def drawings(cfg: Config, source: Source, step: int) -> Tensor:
     """One step's pictures b c h w; every fourth is one of a category."""
     indices = range(step * cfg.vq.batch, (step + 1) * cfg.vq.batch)
     records = [
@@ -123,7 +124,7 @@ def drawings(cfg: Config, source, step: int) -> Tensor:
 
 def train_vq(
     cfg: Config,
-    source,
+    source: Source,
     vision: VisionTransformer | None,
     folder: Path,
     device,
@@ -156,7 +157,7 @@ def train_vq(
 
 
 def documents(
-    cfg: Config, source, tokenizer: Tokenizer, lengths: dict[str, int], step: int
+    cfg: Config, source: Source, tokenizer: Tokenizer, lengths: dict[str, int], step: int
 ) -> Batch:
     """One step's texts in packed rows."""
     indices = range(step * cfg.llm.batch, (step + 1) * cfg.llm.batch)
@@ -167,14 +168,14 @@ def documents(
 
 def train_llm(
     cfg: Config,
-    source,
+    source: Source,
     janus: Janus,
     tokenizer: Tokenizer,
     folder: Path,
     deadline: float = math.inf,
 ) -> dict:
     """Pre-train the language model and its text head on text alone."""
-    phase, device = cfg.llm, janus.text_head.weight.device
+    phase, device = cfg.llm, janus.device
     janus.requires_grad_(False)
     janus.llm.requires_grad_(True)
     janus.text_head.requires_grad_(True)

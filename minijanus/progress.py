@@ -32,6 +32,7 @@ class Progress:
         """Take up the state that `save` wrote, if there is one."""
         if not self.path.exists():
             return
+        # read, not load: a kill between the two renames must not cost the run.
         tensors, manifest = checkpoint.read(self.path)
         model = {
             n[len("model/") :]: t for n, t in tensors.items() if n.startswith("model/")

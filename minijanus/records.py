@@ -7,6 +7,7 @@ its answers, `DatasetSource` reads them from a table with columns kind, images, 
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
 from PIL import Image
 
@@ -36,6 +37,16 @@ def about_pictures(question: str, stage: int, pictures: int = 1) -> str:
     The chat of stage III has a line break between them, as the released code has.
     """
     return IMAGE * pictures + ("\n" if stage == 3 else "") + question
+
+
+class Source(Protocol):
+    """What samples come from: `World` draws them, `DatasetSource` reads them."""
+
+    def record(self, task: str, index: int, stage: int, category: bool = False) -> Record:
+        """Sample `index` of a task, in the form that this stage reads."""
+
+    def text(self, index: int) -> str:
+        """One document of the LLM's pre-training."""
 
 
 class DatasetSource:

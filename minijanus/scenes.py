@@ -58,10 +58,10 @@ class Group:
 class Scene:
     """What a picture shows, exactly."""
 
-    kind: str
+    kind: str  # a key of DRAWN or FREE
     objects: tuple[Thing, ...]
     background: str
-    stream: str
+    stream: str  # scene, document: to be understood; caption, category: to be drawn; text
     index: int
 
     @property

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from minijanus.config import Stage
 from minijanus.mixing import TASKS
-from minijanus.records import Record
-from minijanus.text import EOS, IMAGE, SYSTEM_PROMPT, Tokenizer, chat_pieces, plain_pieces
+from minijanus.records import IMAGE, Record
+from minijanus.text import EOS, SYSTEM_PROMPT, Tokenizer, chat_pieces, plain_pieces
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ MAX_TEXT = 64  # text positions, as SigLIP
 
 
 def linear(d_in: int, d_out: int) -> nn.Linear:
-    """A linear layer started as in SigLIP: Xavier weights, no bias."""
+    """A linear layer started as in SigLIP: Xavier weights, biases of zero."""
     layer = nn.Linear(d_in, d_out)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)

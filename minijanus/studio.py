@@ -104,7 +104,7 @@ def draw_pictures(
     check_range("temperature", temperature, 0, 10)
     rows = [checked_prompt(prompt, janus, tokenizer, stage) for prompt in prompts]
     jobs = [(row, picture_seed(seed, number)) for row in rows for number in range(n)]
-    device = janus.text_head.weight.device
+    device = janus.device
     pictures = []
     for start in range(0, len(jobs), AT_ONCE):
         ids, seeds = zip(*jobs[start : start + AT_ONCE], strict=True)

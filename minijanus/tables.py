@@ -16,7 +16,7 @@ REPO = Path(__file__).resolve().parents[1]
 DATA = REPO / "data"
 SHIPPED = DATA / "checkpoints" / "tiny"
 PAPER_MAP = DATA / "paper_map.csv"
-UNTRAINED = "Not trained yet: `make train` trains, `python -m minijanus report` fills this."
+UNTRAINED = "Not trained yet: `make train`, then `python -m minijanus ship` and `report`."
 
 # The order in which a stranger reads.
 READING_ORDER = {

@@ -10,8 +10,28 @@ from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.llm import KVCache, attention_mask
 from minijanus.records import Record, about_pictures, turns
-from minijanus.sequence import pack, to_sequence
+from minijanus.sequence import Sequence, pack, to_sequence
 from minijanus.text import Tokenizer
+
+
+def question_sequence(
+    janus: Janus,
+    tokenizer: Tokenizer,
+    picture: Image.Image | None,
+    question: str,
+    stage_number: int,
+) -> Sequence:
+    """A question laid out as in training, up to where its answer begins (paper §4.2)."""
+    if picture is None:
+        record = Record("text", [], turns(question, ""))
+    else:
+        asked = about_pictures(question, stage_number)
+        record = Record("understanding", [picture], turns(asked, ""))
+    stage = janus.cfg.stage(stage_number)
+    sequence = to_sequence(record, stage, tokenizer, janus.lengths())
+    if sequence.ids[-1] == tokenizer.eos:  # the model is to say when it ends
+        sequence = replace(sequence, ids=sequence.ids[:-1], scored=sequence.scored[:-1])
+    return sequence
 
 
 @torch.no_grad()
@@ -24,16 +44,8 @@ def answer(
     max_tokens: int = 64,
 ) -> str:
     """The answer to a question about a picture, or without one, in the stage's format."""
-    cfg, device = janus.cfg, janus.text_head.weight.device
-    if picture is None:
-        record = Record("text", [], turns(question, ""))
-    else:
-        asked = about_pictures(question, stage_number)
-        record = Record("understanding", [picture], turns(asked, ""))
-    stage = cfg.stage(stage_number)
-    sequence = to_sequence(record, stage, tokenizer, janus.lengths())
-    if sequence.ids[-1] == tokenizer.eos:  # the model is to say when it ends
-        sequence = replace(sequence, ids=sequence.ids[:-1], scored=sequence.scored[:-1])
+    cfg, device = janus.cfg, janus.device
+    sequence = question_sequence(janus, tokenizer, picture, question, stage_number)
     length = len(sequence.ids)
     if length + max_tokens > cfg.max_positions:
         raise UserError(

@@ -24,7 +24,7 @@ from minijanus.load import PHASES, build, load_phases
 from minijanus.loop import run_phase
 from minijanus.mixing import plan
 from minijanus.picture_cache import PictureCache
-from minijanus.records import Record
+from minijanus.records import Record, Source
 from minijanus.sequence import (
     Batch,
     Sequence,
@@ -48,7 +48,7 @@ PREFIXES = {
 }
 
 
-def records_of_step(stage: Stage, source, step: int) -> list[tuple[int, Record]]:
+def records_of_step(stage: Stage, source: Source, step: int) -> list[tuple[int, Record]]:
     """The step's samples, each with its index in its task (paper §4.1, §4.2)."""
     category = step < round(stage.category_first * stage.steps)
     return [
@@ -66,7 +66,7 @@ def lay_out(
     index: int,
     record: Record,
 ) -> Sequence:
-    """One record as a sequence, with the stage's two random cuts of drawing prompts."""
+    """One record as a sequence; a drawing's prompt may be cut or dropped (paper §4.2)."""
     if record.kind != "generation":
         return to_sequence(record, stage, tokenizer, lengths)
     rng = random.Random(f"{cfg.seed}/prompt/{index}")
@@ -86,7 +86,7 @@ Shown = tuple[list[str], Tensor]
 def prepare_step(
     cfg: Config,
     stage: Stage,
-    source,
+    source: Source,
     tokenizer: Tokenizer,
     lengths: dict[str, int],
     step: int,
@@ -118,7 +118,7 @@ def stage_loss(
     shown: dict[str, Shown],
 ) -> dict[str, Tensor]:
     """From packed rows and pixels to Eq. 1; a frozen encoder's outputs are looked up."""
-    device = janus.text_head.weight.device
+    device = janus.device
     pictures = {}
     for name, (keys, pixels) in shown.items():
         pixels = pixels.to(device)
@@ -134,7 +134,7 @@ def train_stage(
     stage: Stage,
     janus: Janus,
     tokenizer: Tokenizer,
-    source,
+    source: Source,
     folder: Path,
     deadline: float = math.inf,
 ) -> dict:
@@ -186,7 +186,7 @@ def check_config(cfg: Config, path: Path) -> None:
 def train_all(
     cfg: Config,
     folder: Path,
-    source,
+    source: Source,
     device: torch.device | None = None,
     deadline: float = math.inf,
 ) -> None:

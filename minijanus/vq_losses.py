@@ -12,7 +12,7 @@ from torch.func import functional_call
 from minijanus.config import Config
 from minijanus.siglip import VisionTransformer
 
-# LlamaGen's weights. It also halves the discriminator's own loss, which Adam cannot tell.
+# LlamaGen's weights, without its further 0.5 on the discriminator: Adam ignores scale.
 WEIGHTS = {
     "reconstruction": 1.0,
     "perceptual": 1.0,

@@ -77,12 +77,14 @@ class World:
     def record(self, task: str, index: int, stage: int, category: bool = False) -> Record:
         """Sample `index` of a task in the form that this stage learns from."""
         if task == "text":
-            return self._text(index, stage)
+            return self._text_record(index, stage)
         if task == "generation":
-            return self._drawing(index, category)
+            return self._generation_record(index, category)
         if stage > 1 and index % DOCUMENT_EVERY == DOCUMENT_EVERY - 1:
-            return self._document(index // DOCUMENT_EVERY, stage)
-        return self._looking(index - index // DOCUMENT_EVERY if stage > 1 else index, stage)
+            return self._document_record(index // DOCUMENT_EVERY, stage)
+        # Scenes have a counter of their own: the index without the documents before it.
+        before = index // DOCUMENT_EVERY if stage > 1 else 0
+        return self._understanding_record(index - before, stage)
 
     def text(self, index: int) -> str:
         """One document of the LLM's pre-training, also the text share of stage II."""
@@ -97,7 +99,7 @@ class World:
             return corpus.scene_with_questions(scene, rng, self.concepts)
         return corpus.as_text(corpus.dialogue(scene, rng, self.concepts))
 
-    def _text(self, index: int, stage: int) -> Record:
+    def _text_record(self, index: int, stage: int) -> Record:
         if stage < 3:
             said = {"role": "assistant", "content": self.text(index)}
             return Record("text", [], [said])
@@ -105,7 +107,7 @@ class World:
         said = corpus.dialogue(self.scene("text", index), rng, self.concepts)
         return Record("text", [], turns(*said))
 
-    def _drawing(self, index: int, category: bool) -> Record:
+    def _generation_record(self, index: int, category: bool) -> Record:
         stream = "category" if category else "caption"
         scene = self.scene(stream, index)
         rng = self.rng(f"{stream} words", index)
@@ -116,7 +118,7 @@ class World:
         picture = self.render(scene)
         return Record("generation", [picture], turns(words, IMAGE), self._key(scene))
 
-    def _looking(self, index: int, stage: int) -> Record:
+    def _understanding_record(self, index: int, stage: int) -> Record:
         scene = self.scene("scene", index)
         rng = self.rng(f"scene words {stage}", index)
         if stage == 1:
@@ -149,7 +151,7 @@ class World:
         count = weighted(rng, PICTURES)
         return [self.scene("document", MOST_PICTURES * number + i) for i in range(count)]
 
-    def _document(self, index: int, stage: int) -> Record:
+    def _document_record(self, index: int, stage: int) -> Record:
         shown = self.document(index)
         rng = self.rng(f"document words {stage}", index)
         key = self._name("document", self._place(index))

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from minijanus import corpus
-from minijanus.concepts import COLOURS, TINY, colour_held_out, relation_held_out
+from minijanus.concepts import COLOURS, TINY_CONCEPTS, colour_held_out, relation_held_out
 from minijanus.config import SMALL
 from minijanus.config import TINY as CFG
 from minijanus.language import a, caption, description, plural, prompt
@@ -26,7 +26,7 @@ MANY = {  # the plurals of the tiny world that are not just -s, by hand
     "octopuses": "octopus",
     "strawberries": "strawberry",
 }
-NAMES = [name for name, _, _ in TINY]
+NAMES = [name for name, _, _ in TINY_CONCEPTS]
 MANY |= {f"{name}s": name for name in NAMES if name not in MANY.values()}
 WORDS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 PHRASE = re.compile(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from minijanus import cfg_sampler, report, sheets, studio
 from minijanus.__main__ import make_parser
-from minijanus.concepts import COLOURS, TINY, colour_held_out, relation_held_out
+from minijanus.concepts import COLOURS, TINY_CONCEPTS, colour_held_out, relation_held_out
 from minijanus.config import TINY as TINY_CONFIG
 from minijanus.language import NUMBERS, RELATION_WORDS, a, plural
 from minijanus.scenes import DRAWN
@@ -32,7 +32,7 @@ def minijanus(
 def things() -> dict[str, tuple[str | None, str]]:
     """Every seen way to name one thing of the tiny world: its colour and concept."""
     named = {}
-    for name, _, _ in TINY:
+    for name, _, _ in TINY_CONCEPTS:
         named[a(name)] = (None, name)
         for colour in COLOURS:
             if not colour_held_out(colour, name):
@@ -47,7 +47,9 @@ def test_the_prompts_are_of_the_tiny_world_and_seen():
     one = things()
     for prompt in (*PROMPTS["single object"], *PROMPTS["colours"]):
         assert (one[prompt][0] is not None) == (prompt in PROMPTS["colours"])
-    many = {f"{NUMBERS[n]} {plural(name)}" for n in (2, 3, 4) for name, _, _ in TINY}
+    many = {
+        f"{NUMBERS[n]} {plural(name)}" for n in (2, 3, 4) for name, _, _ in TINY_CONCEPTS
+    }
     assert set(PROMPTS["counting"]) <= many
     for kind in ("two objects", "colour attribution"):
         for prompt in PROMPTS[kind]:
