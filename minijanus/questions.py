@@ -119,7 +119,8 @@ def position(scene: Scene, rng: Random) -> Turn | None:
             for other in RELATION_WORDS
             if other != name and not relation_held_out(first.concept, other, second.concept)
         ]
-        name = rng.choice(false)
+        yes = not false  # every other place is held out: ask about the true one
+        name = rng.choice(false) if false else name
     words = rng.choice(RELATION_WORDS[name])
     return f"Is the {first.concept} {words} the {second.concept}?", "yes" if yes else "no"
 

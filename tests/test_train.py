@@ -55,6 +55,7 @@ def test_a_parameter_has_a_gradient_if_and_only_if_its_flame_burns(
     train_stage(cfg, one_step(cfg, number), janus, tokenizer, source, tmp_path)
     for name, parameter in janus.named_parameters():
         changed = not torch.equal(parameter, before[name])
+        assert parameter.requires_grad == burns(name, number), name
         if burns(name, number):
             assert parameter.grad is not None and parameter.grad.any(), name
             assert changed, name
