@@ -219,6 +219,7 @@ def guarded(args: argparse.Namespace) -> int:
         return args.command(args)
     except UserError as error:
         print(error, file=sys.stderr)
+        return error.exit_code
     except OSError as error:
         print(f"{error}: put that right and run the same command again.", file=sys.stderr)
     return PROBLEM

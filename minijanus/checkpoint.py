@@ -69,7 +69,8 @@ def save(path: Path, tensors: dict[str, Tensor], manifest: dict) -> None:
 
     The copy also names the sha256 of the tensor file, which `load` checks.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: one part may stand under two names, which the format refuses to share.
+    tensors = {n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}
     inside = {"manifest": json.dumps(manifest)}
     with written_together(path, path.with_suffix(".json")) as (beside, copy):
         save_file(tensors, beside, metadata=inside)
@@ -118,9 +119,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, framework="pt") as file:
             manifest = json.loads((file.metadata() or {}).get("manifest", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, manifest  # noqa: SIM118
+            # Copies: a view of the mapped file would keep Windows from replacing it.
+            tensors = {n: file.get_tensor(n).clone() for n in file.keys()}  # noqa: SIM118
+            return tensors, manifest
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a whole safetensors file ({error}).") from error
+        raise UserError(
+            f"{path} is not a whole safetensors file ({error}): restore it, or delete it "
+            "and train again."
+        ) from error
 
 
 def load_into(module, tensors: dict[str, Tensor], source: str) -> None:

@@ -4,7 +4,8 @@ Legend used in all files: b batch, t positions, n image tokens, d width, v vocab
 k codes of the codebook, c h w picture. `# Differs:` marks a departure from the paper.
 """
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 
 # Figure 3, one row per part: the stages in which it trains (paper Fig. 3).
 TRAINS_IN = {
@@ -132,10 +133,22 @@ class Config:
         return self.stages[number - 1]
 
 
+def differing_fields(cfg: Config, made_by: dict) -> list[str]:
+    """Fields in which a config differs from one read back from a manifest.
+
+    How samples are prepared and in what precision a GPU computes does not count.
+    """
+    now = json.loads(json.dumps(asdict(cfg)))
+    names = [name for name in now if name not in ("workers", "bf16")]
+    return [name for name in names if made_by.get(name) != now[name]]
+
+
 PAPER = Config()
 
-# Differs: tiny and small train for far fewer steps at far higher learning rates, because
-# a model a thousand times smaller sees a thousand times less data.
+# Differs: tiny and small train for far fewer steps, with smaller batches, shorter warm-ups
+# and far higher learning rates, because a model a hundred times smaller sees less data.
+# Differs: pictures have 64 or 128 pixels a side where the paper has 384, codes stand for
+# 8 x 8 pixels and are fewer, because two CPU cores or one GPU must do.
 TINY = Config(
     name="tiny",
     image_size=64,

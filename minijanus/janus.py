@@ -40,8 +40,10 @@ class Janus(nn.Module):
 
     def set_stage(self, stage: Stage) -> list[tuple[str, nn.Parameter]]:
         """Freeze and unfreeze as Figure 3 says; return the named parameters that train."""
-        for part, module in self.parts().items():
-            module.requires_grad_(stage.trains(part))
+        self.requires_grad_(False)
+        for part, module in self.parts().items():  # one object may be two parts
+            if stage.trains(part):
+                module.requires_grad_(True)
         if not stage.train_gen_embedding:
             self.gen.embedding.requires_grad_(False)
         return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
@@ -75,7 +77,7 @@ class Janus(nn.Module):
 
     def forward(self, batch: Batch, pictures: dict[str, Tensor]) -> Tensor:
         """Hidden states b t d of a packed batch."""
-        mask = attention_mask(batch.documents)
+        mask = attention_mask(batch.documents, batch.span_ids)
         return self.llm(self.embed(batch, pictures), batch.positions, mask)
 
     def loss(self, batch: Batch, pictures: dict[str, Tensor]) -> dict[str, Tensor]:

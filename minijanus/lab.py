@@ -23,6 +23,8 @@ DPI = 80  # keeps an executed notebook under its 300 KB
 class UserError(ValueError):
     """What a person typed or gave cannot be used; the message says what to do."""
 
+    exit_code = 2  # of the command line
+
 
 def device() -> torch.device:
     """The device to compute on: cuda, else mps, else cpu; MINIJANUS_DEVICE overrides."""

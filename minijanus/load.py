@@ -80,8 +80,7 @@ def ship(run: Path, folder: Path) -> None:
     for phase in PHASES:
         tensors, manifest = checkpoint.load(run / f"{phase}.safetensors")
         half = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
-        checkpoint.save(
-            folder / f"{phase}.safetensors", half, {**manifest, "dtype": "float16"}
-        )
-        checkpoint.write_text(folder / f"{phase}.csv", (run / f"{phase}.csv").read_text())
-    checkpoint.write_text(folder / "tokenizer.json", (run / "tokenizer.json").read_text())
+        manifest["dtype"] = "float16"
+        checkpoint.save(folder / f"{phase}.safetensors", half, manifest)
+    for name in (*(f"{phase}.csv" for phase in PHASES), "tokenizer.json"):
+        checkpoint.write_text(folder / name, (run / name).read_text(encoding="utf-8"))

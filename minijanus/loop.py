@@ -25,7 +25,14 @@ from minijanus.progress import Log, Progress
 
 T = TypeVar("T")  # the samples of one step
 SAVE_EVERY = 120.0  # seconds
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TABLES = ("embed_tokens", "embedding", "pos_embed", "latent")  # learned rows, not matrices
+
+
+class Stopped(UserError):
+    """A run was asked to stop, and everything is saved; the same command goes on."""
+
+    exit_code = 130  # what shells expect after Ctrl-C
 
 
 def learning_rate(phase: Phase, step: int) -> float:
@@ -78,12 +85,15 @@ def update(
 def stop_request() -> Iterator[list[int]]:
     """Collect Ctrl-C and SIGTERM, so that a step is never cut in the middle."""
     seen: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(s, lambda number, frame: seen.append(number)) for s in signals]
+
+    def note(number: int, frame) -> None:
+        seen.append(number)
+
+    before = [signal.signal(number, note) for number in STOP_SIGNALS]
     try:
         yield seen
     finally:
-        for number, handler in zip(signals, before, strict=True):
+        for number, handler in zip(STOP_SIGNALS, before, strict=True):
             signal.signal(number, handler)
 
 
@@ -93,8 +103,9 @@ def as_it_is(samples: T) -> T:
 
 
 def leave_stopping_to_the_loop(worker: int) -> None:
-    """Let a worker ignore Ctrl-C: the loop ends it once its step is saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let a worker ignore Ctrl-C and SIGTERM: the loop ends it once its step is saved."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def prepared(prepare: Callable[[int], T], steps: range, workers: int) -> Iterator[T]:
@@ -147,7 +158,8 @@ def run_phase(
     device = named[0][1].device
     bf16 = cfg.bf16 and device.type == "cuda"
     optimizer = make_optimizer(phase, named)
-    run = Progress(folder / f"{phase.name}.resume.safetensors", model, named, optimizer)
+    resume = folder / f"{phase.name}.resume.safetensors"
+    run = Progress(resume, cfg, model, named, optimizer)
     run.load()
     # The log fills run.unlogged in place, so that run.save() writes it too.
     log = Log(folder / f"{phase.name}.csv", run.step, run.unlogged)
@@ -157,6 +169,11 @@ def run_phase(
         for samples in prepared(prepare, range(run.step, phase.steps), cfg.workers):
             with torch.autocast(device.type, torch.bfloat16, bf16):
                 losses = step_loss(run.step, samples)
+            if not torch.isfinite(losses["loss"]):
+                raise UserError(
+                    f"{phase.name} has the loss {float(losses['loss'])} at step {run.step}: "
+                    "lower its learning rate in config.py and train into another folder."
+                )
             update(phase, run.step, groups, optimizer, losses["loss"])
             run.step, run.seconds = run.step + 1, time.monotonic() - started
             log.add(run.step, run.seconds, losses, last=run.step == phase.steps)
@@ -168,12 +185,15 @@ def run_phase(
                 saved = time.monotonic()
             if late and run.step < phase.steps:
                 bar.close()
-                raise UserError(
+                raise Stopped(
                     f"{phase.name} stopped after step {run.step} of {phase.steps}: "
                     "the same command goes on from there."
                 )
     bar.close()
-    return finish(cfg, phase, model, folder, keep, run, log.latest)
+    manifest = finish(cfg, phase, model, folder, keep, run, log.latest)
+    if stopped:  # during the last step: the next phase must not begin
+        raise Stopped(f"{phase.name} is finished: the same command goes on after it.")
+    return manifest
 
 
 def finish(

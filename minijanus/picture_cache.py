@@ -11,14 +11,16 @@ from minijanus import checkpoint
 class PictureCache:
     """What a pathway's `encode` gave, by the picture's key; `save` puts it on disk."""
 
-    def __init__(self, path: Path, pathway: nn.Module):
-        self.path, self.pathway = path, pathway
+    def __init__(self, path: Path, pathway: nn.Module, origin: dict[str, str]):
+        """`origin` names encoder and data; what another origin left is not read."""
+        self.path, self.pathway, self.origin = path, pathway, origin
         self.known: dict[str, Tensor] = {}
         self.saved = 0
         if path.exists():
             tensors, manifest = checkpoint.load(path)
-            self.known = dict(zip(manifest["keys"], tensors["encoded"], strict=True))
-            self.saved = len(self.known)
+            if manifest["origin"] == origin:
+                self.known = dict(zip(manifest["keys"], tensors["encoded"], strict=True))
+                self.saved = len(self.known)
 
     @torch.no_grad()
     def encode(self, keys: list[str], pixels: Tensor) -> Tensor:
@@ -39,13 +41,16 @@ class PictureCache:
         return stacked.float() if stacked.is_floating_point() else stacked
 
     def _compute(self, pixels: Tensor) -> Tensor:
-        encoded = self.pathway.encode(pixels).cpu()
-        # Features are kept in half precision: half the disk, an error far below theirs.
+        # In full precision, as when drawing and answering, whatever the training step has.
+        with torch.autocast(pixels.device.type, enabled=False):
+            encoded = self.pathway.encode(pixels).cpu()
+        # Differs: cached features have half precision, because it halves their disk.
         return encoded.half() if encoded.is_floating_point() else encoded
 
     def save(self) -> None:
         """Write what is known, if there is something new."""
         if len(self.known) > self.saved:
             tensors = {"encoded": torch.stack(list(self.known.values()))}
-            checkpoint.save(self.path, tensors, {"keys": list(self.known)})
+            manifest = {"origin": self.origin, "keys": list(self.known)}
+            checkpoint.save(self.path, tensors, manifest)
             self.saved = len(self.known)

@@ -1,21 +1,41 @@
 """What a run remembers to go on exactly where it stopped, and what it writes down."""
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from minijanus import checkpoint
+from minijanus.config import Config, differing_fields
+from minijanus.lab import UserError
 
 LOG_EVERY = 10  # steps
+
+
+def check_config(cfg: Config, made_by: dict, path: Path) -> None:
+    """Raise UserError if a file was trained by another config than this one."""
+    if changed := differing_fields(cfg, made_by):
+        raise UserError(
+            f"{path} was trained with another {' and '.join(changed)}: choose another "
+            "folder with --out, or delete this one."
+        )
 
 
 class Progress:
     """What a run must remember to go on exactly: weights, optimiser, step, seconds."""
 
-    def __init__(self, path: Path, model: nn.Module, named, optimizer: torch.optim.AdamW):
-        self.path, self.model, self.named, self.optimizer = path, model, named, optimizer
+    def __init__(
+        self,
+        path: Path,
+        cfg: Config,
+        model: nn.Module,
+        named: list[tuple[str, nn.Parameter]],
+        optimizer: torch.optim.AdamW,
+    ):
+        self.path, self.cfg = path, cfg
+        self.model, self.named, self.optimizer = model, named, optimizer
         self.step, self.seconds = 0, 0.0
         self.unlogged: dict[str, list[float]] = {}  # losses since the log's last row
 
@@ -26,6 +46,7 @@ class Progress:
             for kind, tensor in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"{kind}/{name}"] = tensor
         manifest = {"step": self.step, "seconds": self.seconds, "unlogged": self.unlogged}
+        manifest["config"] = asdict(self.cfg)
         checkpoint.save(self.path, tensors, manifest)
 
     def load(self) -> None:
@@ -34,6 +55,7 @@ class Progress:
             return
         # read, not load: a kill between the two renames must not cost the run.
         tensors, manifest = checkpoint.read(self.path)
+        check_config(self.cfg, manifest["config"], self.path)
         model = {
             n[len("model/") :]: t for n, t in tensors.items() if n.startswith("model/")
         }

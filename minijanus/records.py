@@ -42,6 +42,8 @@ def about_pictures(question: str, stage: int, pictures: int = 1) -> str:
 class Source(Protocol):
     """What samples come from: `World` draws them, `DatasetSource` reads them."""
 
+    name: str  # tells this source's pictures from another one's
+
     def record(self, task: str, index: int, stage: int, category: bool = False) -> Record:
         """Sample `index` of a task, in the form that this stage reads."""
 
@@ -107,10 +109,12 @@ class DatasetSource:
 
 def as_picture(value) -> Image.Image:
     """A picture as `datasets` hands it out (decoded, or bytes / path), in RGB."""
+    from minijanus.images import to_rgb
+
     if isinstance(value, Image.Image):
-        return value.convert("RGB")
+        return to_rgb(value)
     if value.get("bytes"):
         from io import BytesIO
 
-        return Image.open(BytesIO(value["bytes"])).convert("RGB")
-    return Image.open(value["path"]).convert("RGB")
+        return to_rgb(Image.open(BytesIO(value["bytes"])))
+    return to_rgb(Image.open(value["path"]))

@@ -116,6 +116,7 @@ class Batch:
     positions: Tensor  # start again at 0 in each sequence
     scored: Tensor  # bool: text tokens that are targets
     tasks: Tensor  # index into mixing.TASKS; filler is -1
+    span_ids: Tensor  # which of `spans` a position belongs to; text is -1
     spans: list[Span]  # in the order of the sequences given to `pack`
 
     def to(self, device: torch.device) -> "Batch":
@@ -175,4 +176,7 @@ def pack(sequences: list[Sequence], row_length: int, limit: int) -> Batch:
             ]
             at += lengths[index]
     spans = [span for index in range(len(sequences)) for span in placed[index]]
-    return Batch(ids, documents, positions, scored, tasks, spans)
+    span_ids = torch.full(shape, -1)
+    for number, span in enumerate(spans):
+        span_ids[span.row, span.start : span.start + span.length] = number
+    return Batch(ids, documents, positions, scored, tasks, span_ids, spans)

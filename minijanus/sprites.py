@@ -94,7 +94,8 @@ def compose(
     canvas = np.full((size, size, 3), background, np.uint8)
     for hexcode, style, colour, (x, y, width, _) in things:
         side = max(1, round(width * size))
-        left, top = round(x * size), round(y * size)
+        # Both roundings up would push a box at the edge one pixel out of the picture.
+        left, top = (min(round(at * size), size - side) for at in (x, y))
         over, clear = sized(hexcode, style, colour, side)
         under = canvas[top : top + side, left : left + side]
         under[:] = over + (under * clear + 127) // 255

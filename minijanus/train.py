@@ -4,10 +4,9 @@ One sample's way: `prepare_step` takes it from source.record through to_sequence
 row; `stage_loss` encodes its pictures and asks Janus.loss for Eq. 1.
 """
 
-import json
 import math
 import random
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +17,12 @@ from minijanus import checkpoint, pretrain
 from minijanus.config import Config, Stage
 from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.janus import Janus
-from minijanus.lab import UserError
 from minijanus.lab import device as pick_device
 from minijanus.load import PHASES, build, load_phases
 from minijanus.loop import run_phase
 from minijanus.mixing import plan
 from minijanus.picture_cache import PictureCache
+from minijanus.progress import check_config
 from minijanus.records import Record, Source
 from minijanus.sequence import (
     Batch,
@@ -37,6 +36,8 @@ from minijanus.text import Tokenizer
 
 # How each pathway wants its pictures (paper §4.1).
 TO_PIXELS = {"und": understanding_pixels, "gen": generation_pixels}
+# Which phase made each pathway's encoder.
+ENCODER_PHASE = {"und": "siglip", "gen": "vq"}
 # Where a part's weights stand in Janus, and under the same names in the checkpoints.
 PREFIXES = {
     "und_encoder": ("und.encoder.",),
@@ -140,10 +141,12 @@ def train_stage(
 ) -> dict:
     """Train one stage and write its checkpoint; goes on where an earlier call stopped."""
     trained = janus.set_stage(stage)
-    caches = {
-        name: PictureCache(folder / f"cache_{name}.safetensors", pathway)
-        for name, pathway in janus.pathways.items()
-    }
+    caches = {}
+    for name, pathway in janus.pathways.items():
+        encoder = folder / f"{ENCODER_PHASE[name]}.safetensors"
+        sha = checkpoint.sha256(encoder) if encoder.exists() else ""
+        origin = {"encoder": sha, "source": source.name}
+        caches[name] = PictureCache(folder / f"cache_{name}.safetensors", pathway, origin)
     prepare = partial(prepare_step, cfg, stage, source, tokenizer, janus.lengths())
 
     def step_loss(step: int, samples: tuple[Batch, dict[str, Shown]]) -> dict[str, Tensor]:
@@ -171,18 +174,6 @@ def at_most(cfg: Config, steps: int) -> Config:
     )
 
 
-def check_config(cfg: Config, path: Path) -> None:
-    """Raise UserError if a finished phase was trained by another config than this one."""
-    made_by = checkpoint.read_manifest(path)["config"]
-    now = json.loads(json.dumps(asdict(cfg)))
-    changed = [name for name in made_by if name in now and made_by[name] != now[name]]
-    if changed:
-        raise UserError(
-            f"{path} was trained with another {' and '.join(changed)}: choose another "
-            "folder with --out, or delete this one."
-        )
-
-
 def train_all(
     cfg: Config,
     folder: Path,
@@ -195,7 +186,8 @@ def train_all(
     tokenizer = pretrain.train_tokenizer(cfg, source, folder)
     for number, phase in enumerate(PHASES):
         if (folder / f"{phase}.json").exists():
-            check_config(cfg, folder / f"{phase}.safetensors")
+            path = folder / f"{phase}.safetensors"
+            check_config(cfg, checkpoint.read_manifest(path)["config"], path)
             continue
         janus = build(cfg)
         load_phases(janus, folder, PHASES[:number])

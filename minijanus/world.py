@@ -48,6 +48,10 @@ class World:
         if split == "train" and combinations == "unseen":
             raise ValueError("Unseen combinations are for the split heldout only.")
         self.cfg, self.split, self.unseen = cfg, split, combinations == "unseen"
+        styles = " ".join((style,) if style else cfg.styles)
+        self.name = (
+            f"{cfg.concepts} {split} {combinations} {styles} {cfg.image_size} {cfg.seed}"
+        )
         self.sampler = Sampler(concepts_of(cfg.concepts, (style,) if style else cfg.styles))
         self.concepts = self.sampler.concepts
         self.prefix = "" if split == "train" else f"{split}/{combinations}/"

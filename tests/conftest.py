@@ -62,6 +62,8 @@ MICRO = Config(
 class MicroSource:
     """Records in every format of paper §4.2, each a pure function of (task, index)."""
 
+    name = "micro"
+
     def __init__(self):
         self.asked: list[tuple[str, int, int, bool]] = []
 
@@ -98,10 +100,10 @@ class MicroSource:
 
 
 def draw_something(rng: Random) -> Image.Image:
-    """A rectangle of one colour on another, 32 px."""
+    """A rectangle of one colour on another, wide: each eye sees it its own way."""
     colours = [tuple(rng.randrange(256) for _ in range(3)) for _ in range(2)]
-    image = Image.new("RGB", (32, 32), colours[0])
-    x, y = rng.randrange(24), rng.randrange(24)
+    image = Image.new("RGB", (40, 32), colours[0])
+    x, y = rng.randrange(32), rng.randrange(24)
     ImageDraw.Draw(image).rectangle((x, y, x + 8, y + 8), fill=colours[1])
     return image
 

@@ -33,7 +33,8 @@ def pixels() -> Tensor:
 def make(tmp_path, pathway) -> tuple[PictureCache, Counting]:
     """A cache in this folder, as a new process would open it."""
     counting = Counting(pathway)
-    return PictureCache(tmp_path / "cache.safetensors", counting), counting
+    origin = {"encoder": "one"}
+    return PictureCache(tmp_path / "cache.safetensors", counting, origin), counting
 
 
 @pytest.mark.parametrize("name", ["und", "gen"])
@@ -85,3 +86,14 @@ def test_features_carry_no_gradient(janus, pixels, tmp_path):
     """Catches a frozen encoder whose graph is kept with the cached features."""
     cache, _ = make(tmp_path, janus.und)
     assert not cache.encode(["a"], pixels[:1]).requires_grad
+
+
+def test_another_encoder_s_outputs_are_not_read(janus, pixels, tmp_path):
+    """Catches old codes that outlive a VQ tokenizer trained anew."""
+    cache, _ = make(tmp_path, janus.gen)
+    cache.encode(["a", "b"], pixels[:2])
+    cache.save()
+    counting = Counting(janus.gen)
+    other = PictureCache(cache.path, counting, {"encoder": "two"})
+    other.encode(["a"], pixels[:1])
+    assert counting.encoded == 1

@@ -214,7 +214,7 @@ def test_a_step_is_its_samples_one_by_one(number, cfg, janus, tokenizer, tmp_pat
     """Catches pictures that reach another sample's place, or the other eye's pixels."""
     stage = cfg.stage(number)
     caches = {
-        name: PictureCache(tmp_path / f"{name}.safetensors", pathway)
+        name: PictureCache(tmp_path / f"{name}.safetensors", pathway, {})
         for name, pathway in janus.pathways.items()
     }
     step = 4  # captions in stage II
