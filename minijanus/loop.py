@@ -171,8 +171,8 @@ def run_phase(
                 losses = step_loss(run.step, samples)
             if not torch.isfinite(losses["loss"]):
                 raise UserError(
-                    f"{phase.name} has the loss {float(losses['loss'])} at step {run.step}: "
-                    "lower its learning rate in config.py and train into another folder."
+                    f"the loss of {phase.name} is not finite at step {run.step}: lower its "
+                    "learning rate in config.py and train into another folder."
                 )
             update(phase, run.step, groups, optimizer, losses["loss"])
             run.step, run.seconds = run.step + 1, time.monotonic() - started

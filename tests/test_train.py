@@ -233,7 +233,7 @@ def test_a_step_is_its_samples_one_by_one(number, cfg, janus, tokenizer, tmp_pat
         if record.kind == "generation":
             pixels = generation_pixels(record.images[0], 32)
             pictures["gen"] = janus.gen.encode(pixels[None])
-            assert len(pictures["gen"].unique()) > 4, "the codes tell nothing apart"
+            assert len(pictures["gen"].unique()) >= 4, "the codes tell nothing apart"
         n = sum(sequence.scored) or janus.gen.n_tokens
         alone = janus.loss(pack([sequence], 1, cfg.max_positions), pictures)
         total, targets = total + n * float(alone["loss"]), targets + n
