@@ -14,9 +14,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from minijanus import __main__ as cli
-from minijanus import doctor, load, pretrain, studio, text_sampler, train
+from minijanus import checkpoint, doctor, load, pretrain, studio, text_sampler, train
+from minijanus.config import TINY, differing_fields
 from minijanus.janus import Janus
 from minijanus.lab import REPO, UserError
+from minijanus.load import PHASES
 from minijanus.text import Tokenizer
 
 QUESTION = "what is this?"
@@ -80,9 +82,21 @@ def test_a_process_draws_without_importing_datasets(run: Path, tmp_path: Path):
     assert Image.open(out).size == (4 * SIDE + 3 * studio.GAP, SIDE)
 
 
-@pytest.mark.skipif(
-    not (cli.SHIPPED / "stage3.json").exists(), reason="nothing shipped yet"
-)
+def test_the_shipped_model_is_what_the_recipe_makes():
+    """Catches files of another config than TINY, a phase that is missing, or too many MB."""
+    for phase in PHASES:
+        manifest = checkpoint.read_manifest(cli.SHIPPED / f"{phase}.safetensors")
+        assert differing_fields(TINY, manifest["config"]) == []
+        assert (manifest["phase"], manifest["dtype"]) == (phase, "float16")
+    steps = [stage.steps for stage in TINY.stages]
+    for phase, number in zip(PHASES[3:], steps, strict=True):
+        assert (
+            len((cli.SHIPPED / f"{phase}.csv").read_text().splitlines()) == number // 10 + 1
+        )
+    size = sum(path.stat().st_size for path in cli.SHIPPED.iterdir())
+    assert size <= 40_000_000
+
+
 def test_the_shipped_model_draws_within_ten_seconds(tmp_path: Path):
     """Sampling without a cache, or a slow import, breaks the promise of the README."""
     start = time.monotonic()
