@@ -83,7 +83,7 @@ def test_a_process_draws_without_importing_datasets(run: Path, tmp_path: Path):
 
 
 def test_the_shipped_model_is_what_the_recipe_makes():
-    """Catches files of another config than TINY, a phase that is missing, or too many MB."""
+    """Catches files of another config than TINY, a missing phase, or too many MB."""
     for phase in PHASES:
         manifest = checkpoint.read_manifest(cli.SHIPPED / f"{phase}.safetensors")
         assert differing_fields(TINY, manifest["config"]) == []
