@@ -20,8 +20,11 @@ help:
 	@echo "make lint                    check style and formatting only"
 	@echo "make help                    show this list"
 
+# Jupyter refuses root, who is the only user in many containers, unless told that it is meant.
+AS_ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)
+
 lab: $(STAMP)
-	$(PY) -m jupyterlab $(ARGS) notebooks/00_start_here.ipynb
+	$(PY) -m jupyterlab $(AS_ROOT) $(ARGS) notebooks/00_start_here.ipynb
 
 test: lint
 	HF_HUB_OFFLINE=1 $(PY) -m pytest --nbval-lax --nbval-current-env \
