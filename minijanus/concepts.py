@@ -146,7 +146,10 @@ class Concept:
 
 @cache
 def colour_held_out(colour: str, concept: str) -> bool:
-    """Whether no training picture or prompt shows this concept in this colour."""
+    """Whether no training scene is tinted, and no prompt worded, in this combination.
+
+    Natural colours are not looked at: a balloon is red even if "red balloon" is held out.
+    """
     return crc32(f"{colour} {concept}".encode()) % HELD_OUT_SHARE == 0
 
 

@@ -181,7 +181,7 @@ class World:
         return self._name(scene.stream, scene.index)
 
     def _name(self, stream: str, place: int) -> str:
-        """A name of the pictures that no other world shares, unless it draws the same."""
+        """A name of the pictures within this world; PictureCache keeps worlds apart."""
         return f"{self.prefix}{stream}/{place}"
 
 
