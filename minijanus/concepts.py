@@ -14,7 +14,7 @@ from pathlib import Path
 from zlib import crc32
 
 HELD_OUT_STYLE = "noto-v1"  # no training picture of any phase is drawn in it
-HELD_OUT_SHARE = 10  # about one in ten combinations is held out
+HELD_OUT_SHARE = 10  # about one in ten combinations, and one in ten scenes, is held out
 
 # Three stops per colour, dark to light: shading stays, and every stop bears the name.
 COLOURS = {
@@ -148,8 +148,10 @@ class Concept:
 def colour_held_out(colour: str, concept: str) -> bool:
     """Whether no training scene is tinted, and no prompt worded, in this combination.
 
-    Natural colours are not looked at: a balloon is red even if "red balloon" is held out.
+    A colour that a thing has by nature is never held out: plain balloons are red.
     """
+    if colour in natural_colours().get(concept, ()):
+        return False
     return crc32(f"{colour} {concept}".encode()) % HELD_OUT_SHARE == 0
 
 
@@ -196,8 +198,19 @@ def near_copies() -> frozenset[str]:
 
     data/style_distance.py found them by a nearest-neighbour search.
     """
-    path = Path(__file__).parents[1] / "data" / "results" / "style_distance.json"
-    return frozenset(json.loads(path.read_text(encoding="utf-8"))["near_copies"])
+    return frozenset(result("style_distance")["near_copies"])
+
+
+@cache
+def natural_colours() -> dict[str, list[str]]:
+    """The colours that a concept has without a tint, found by data/natural_colours.py."""
+    return result("natural_colours")
+
+
+def result(name: str) -> dict:
+    """What a script of data/ found, from data/results."""
+    path = Path(__file__).parents[1] / "data" / "results" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def styles_by_code(

@@ -91,6 +91,7 @@ class Config:
     vq_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
     vq_res_blocks: int = 2
     vq_latent: int = 256
+    vq_local: bool = False  # a code depends on the pixels around it alone
     vq_perceptual: bool = True
     vq_adversarial_from: int | None = 20_000  # first step of the PatchGAN; None: never
 
@@ -162,6 +163,10 @@ TINY = Config(
     vq_multipliers=(1, 2, 2, 4),
     vq_res_blocks=1,
     vq_latent=64,
+    # Differs: LlamaGen's codes depend on the whole picture, through attention and group
+    # norms; a model this small learns to draw far sooner if equal squares of a picture get
+    # equal codes, and plain background one and not hundreds (data/results/experiments.md).
+    vq_local=True,
     # Differs: tiny's VQ has neither the perceptual nor the adversarial loss, which cost
     # more minutes of two CPU cores than flat drawings of 64 pixels repay.
     vq_perceptual=False,

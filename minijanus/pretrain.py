@@ -17,7 +17,7 @@ from minijanus.load import NOT_JANUS
 from minijanus.loop import run_phase
 from minijanus.records import Source
 from minijanus.sequence import Batch, pack, to_sequence
-from minijanus.siglip import MAX_TEXT, SigLIP, VisionTransformer, sigmoid_loss
+from minijanus.siglip import MAX_TEXT, SigLIP, VisionTransformer, same_caption, sigmoid_loss
 from minijanus.text import Tokenizer
 from minijanus.vq_losses import PatchDiscriminator, Perceptual, vq_loss
 from minijanus.vq_tokenizer import VQTokenizer
@@ -77,9 +77,10 @@ def train_siglip(
         # float32 from here on: among many close vectors, half precision finds ties.
         image = model.image_embedding(pixels).float()
         text = model.text_embedding(ids, mask).float()
-        matched = (image @ text.T).argmax(dim=1) == torch.arange(len(ids), device=device)
+        match = same_caption(ids)
+        matched = match.gather(1, (image @ text.T).argmax(dim=1, keepdim=True))
         return {
-            "loss": sigmoid_loss(image, text, model.log_scale, model.bias),
+            "loss": sigmoid_loss(image, text, model.log_scale, model.bias, match),
             "matched": matched.float().mean(),
         }
 
@@ -103,14 +104,6 @@ class VQTraining(nn.Module):
         adversarial = cfg.vq_adversarial_from is not None
         self.discriminator = PatchDiscriminator() if adversarial else None
         self.register_buffer("used", torch.zeros(cfg.n_codes))  # since the last restart
-
-
-@torch.no_grad()
-def restart_unused(model: VQTraining, pixels: Tensor, seed: int) -> None:
-    """Put codes that no picture used since the last restart where pictures are."""
-    z = model.tokenizer.latents(pixels).flatten(0, -2)
-    generator = torch.Generator().manual_seed(seed)
-    model.tokenizer.restart_dead_codes(model.used, z, generator)
 
 
 def drawings(cfg: Config, source: Source, step: int) -> Tensor:
@@ -141,7 +134,8 @@ def train_vq(
         pixels = pixels.to(device, memory_format=torch.channels_last)
         if step and step % RESTART_EVERY == 0:
             if step < RESTART_UNTIL * phase.steps:
-                restart_unused(model, pixels, cfg.seed + step)
+                generator = torch.Generator().manual_seed(cfg.seed + step)
+                model.tokenizer.restart_dead_codes(model.used, pixels, generator)
             model.used.zero_()
         output = model.tokenizer(pixels)
         model.used += torch.bincount(output[1].flatten(), minlength=cfg.n_codes)

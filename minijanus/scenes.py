@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from itertools import accumulate, combinations
 from random import Random
 from typing import TypeVar
+from zlib import crc32
 
 from minijanus.concepts import (
     BACKGROUNDS,
     COLOURS,
+    HELD_OUT_SHARE,
     Concept,
     colour_held_out,
     overlap,
@@ -87,8 +89,14 @@ class Scene:
                 found += [(a, name, b), (b, OPPOSITE[name], a)]
         return found
 
-    def holds_out(self) -> bool:
-        """Whether the scene shows a held-out combination."""
+    @property
+    def held_out(self) -> bool:
+        """Whether no training picture may be this one; decided by what it shows alone."""
+        shown = sorted(map(repr, self.objects))
+        return crc32(f"{shown} {self.background}".encode()) % HELD_OUT_SHARE == 0
+
+    def shows_unseen(self) -> bool:
+        """Whether the scene shows a combination that no training picture shows."""
         if any(t.colour and colour_held_out(t.colour, t.concept) for t in self.objects):
             return True
         return any(
@@ -123,13 +131,18 @@ class Sampler:
                 chosen.append(concept)
         return chosen
 
-    def scene(self, rng: Random, stream: str, index: int, unseen: bool) -> Scene:
-        """Draw one scene of a stream; it shows a held-out combination iff `unseen`."""
+    def scene(
+        self, rng: Random, stream: str, index: int, heldout: bool, unseen: bool
+    ) -> Scene:
+        """Draw one scene of a stream, of the held-out picture pool iff `heldout`.
+
+        It shows a held-out combination iff `unseen`.
+        """
         shares = FREE if stream in ("scene", "document", "text") else DRAWN
         kind = "single" if stream == "category" else weighted(rng, shares)
         while True:
             scene = self._attempt(rng, kind, stream, index)
-            if scene.holds_out() == unseen:
+            if scene.held_out == heldout and scene.shows_unseen() == unseen:
                 return scene
             if unseen:  # this kind may be one that cannot hold anything out
                 kind = weighted(rng, shares)

@@ -183,9 +183,18 @@ class SigLIP(nn.Module):
 
 
 def sigmoid_loss(
-    image_emb: Tensor, text_emb: Tensor, log_scale: Tensor, bias: Tensor
+    image_emb: Tensor, text_emb: Tensor, log_scale: Tensor, bias: Tensor, match: Tensor
 ) -> Tensor:
-    """A yes-or-no question for every picture with every caption; summed, divided by b."""
+    """A yes-or-no question for every picture with every caption; summed, divided by b.
+
+    match b b says which belong together.
+    """
     logits = image_emb @ text_emb.T * log_scale.exp() + bias  # b b
-    signs = 2 * torch.eye(len(logits), device=logits.device) - 1
-    return -F.logsigmoid(signs * logits).sum() / len(logits)
+    return -F.logsigmoid(torch.where(match, logits, -logits)).sum() / len(logits)
+
+
+def same_caption(ids: Tensor) -> Tensor:
+    """Which of the captions ids b t are equal, b b; on the diagonal all are."""
+    # Differs: SigLIP calls every pair off the diagonal wrong; here two pictures of a batch
+    # often have the same caption, "a dog", and it is right for both.
+    return (ids[:, None] == ids[None]).all(dim=-1)

@@ -20,7 +20,8 @@ UNTRAINED = "Not trained yet: `make train`, then `python -m minijanus ship` and 
 
 # The order in which a stranger reads.
 READING_ORDER = {
-    "The model": "config text images siglip vq_tokenizer adaptors llm heads janus",
+    "The model": "config text images siglip vq_network vq_tokenizer adaptors llm heads "
+    "janus",
     "From data to a gradient": "records sequence mixing picture_cache loop progress "
     "pretrain vq_losses train",
     "From a prompt to a picture": "cfg_sampler text_sampler studio",

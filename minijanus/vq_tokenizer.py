@@ -1,7 +1,7 @@
 """The VQ tokenizer: a picture as codes of a codebook, 16x down (paper §3.1, §4.1).
 
-The architecture is LlamaGen's VQ-16, which Janus took over; the config sets its size.
-Outside this file it is `encode`, `decode`, `codebook`; its losses are in vq_losses.py.
+Its encoder and decoder are in vq_network.py, its losses in vq_losses.py.
+Outside this file it is `encode`, `decode`, `codebook`.
 Legend: b batch, c h w picture or feature map, n = h w codes, k codes, d width of a code.
 """
 
@@ -13,139 +13,7 @@ from einops import rearrange
 from torch import Generator, Tensor, nn
 
 from minijanus.config import Config
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """32 groups as released, fewer where the channels are few."""
-    return nn.GroupNorm(min(32, channels // 4), channels, eps=1e-6)
-
-
-class ResBlock(nn.Module):
-    """Twice norm, SiLU, 3 x 3 convolution, added to the input."""
-
-    def __init__(self, c_in: int, c_out: int):
-        super().__init__()
-        self.norm1 = group_norm(c_in)
-        self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.norm2 = group_norm(c_out)
-        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
-        self.nin_shortcut = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.silu(self.norm1(x)))
-        y = self.conv2(F.silu(self.norm2(y)))
-        return self.nin_shortcut(x) + y
-
-
-class AttnBlock(nn.Module):
-    """Every place of the map looks at every other one, with one head."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.norm = group_norm(channels)
-        self.q = nn.Conv2d(channels, channels, 1)
-        self.k = nn.Conv2d(channels, channels, 1)
-        self.v = nn.Conv2d(channels, channels, 1)
-        self.proj_out = nn.Conv2d(channels, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(x)
-        maps = (self.q(y), self.k(y), self.v(y))
-        q, k, v = (rearrange(m, "b c h w -> b 1 (h w) c") for m in maps)
-        y = F.scaled_dot_product_attention(q, k, v)
-        return x + self.proj_out(rearrange(y, "b 1 (h w) c -> b c h w", h=x.shape[2]))
-
-
-class Downsample(nn.Module):
-    """Half the side; the zeros go right and below only, as released."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
-
-
-class Upsample(nn.Module):
-    """Double the side: nearest neighbour, then a convolution."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-
-
-class Level(nn.Module):
-    """The blocks at one resolution; attention only at the lowest one."""
-
-    def __init__(
-        self, c_in: int, c_out: int, n_res: int, attend: bool, down: bool, up: bool
-    ):
-        super().__init__()
-        widths = [c_in] + [c_out] * n_res
-        self.res = nn.ModuleList(map(ResBlock, widths[:-1], widths[1:]))
-        self.attn = nn.ModuleList(AttnBlock(c_out) for _ in range(n_res if attend else 0))
-        self.downsample = Downsample(c_out) if down else nn.Identity()
-        self.upsample = Upsample(c_out) if up else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        for i, block in enumerate(self.res):
-            x = block(x)
-            if self.attn:
-                x = self.attn[i](x)
-        return self.upsample(self.downsample(x))
-
-
-class Encoder(nn.Module):
-    """Pixels to the map that is quantised, halving the side between levels."""
-
-    def __init__(self, cfg: Config):
-        super().__init__()
-        widths = [cfg.vq_channels * m for m in (1, *cfg.vq_multipliers)]
-        last, n_res = len(cfg.vq_multipliers) - 1, cfg.vq_res_blocks
-        self.conv_in = nn.Conv2d(3, widths[0], 3, padding=1)
-        self.conv_blocks = nn.ModuleList(
-            Level(widths[i], widths[i + 1], n_res, i == last, down=i < last, up=False)
-            for i in range(last + 1)
-        )
-        d = widths[-1]
-        self.mid = nn.ModuleList([ResBlock(d, d), AttnBlock(d), ResBlock(d, d)])
-        self.norm_out = group_norm(d)
-        self.conv_out = nn.Conv2d(d, cfg.vq_latent, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv_in(x)
-        for block in (*self.conv_blocks, *self.mid):
-            x = block(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
-
-
-class Decoder(nn.Module):
-    """The way back to pixels; one more block per level than the encoder."""
-
-    def __init__(self, cfg: Config):
-        super().__init__()
-        widths = [cfg.vq_channels * m for m in reversed(cfg.vq_multipliers)]
-        widths = [widths[0], *widths]
-        last, n_res = len(cfg.vq_multipliers) - 1, cfg.vq_res_blocks + 1
-        d = widths[0]
-        self.conv_in = nn.Conv2d(cfg.vq_latent, d, 3, padding=1)
-        self.mid = nn.ModuleList([ResBlock(d, d), AttnBlock(d), ResBlock(d, d)])
-        self.conv_blocks = nn.ModuleList(
-            Level(widths[i], widths[i + 1], n_res, i == 0, down=False, up=i < last)
-            for i in range(last + 1)
-        )
-        self.norm_out = group_norm(widths[-1])
-        self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv_in(x)
-        for block in (*self.mid, *self.conv_blocks):
-            x = block(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
+from minijanus.vq_network import Decoder, Encoder
 
 
 class Quantizer(nn.Module):
@@ -236,12 +104,23 @@ class VQTokenizer(nn.Module):
         return self.pixels(codes), rearrange(ids, "b h w -> b (h w)"), losses
 
     @torch.no_grad()
-    def restart_dead_codes(self, used: Tensor, z: Tensor, generator: Generator) -> int:
-        """Give codes with used k = 0 a random row of z N d; return how many there were.
+    def restart_dead_codes(self, used: Tensor, pixels: Tensor, generator: Generator) -> int:
+        """Give codes with used k = 0 the latents of badly drawn places of pixels b c h w.
 
-        The generator is one of the CPU.
+        A place is taken in proportion to its squared error: evenly, half of the codes would
+        come back as copies of one for plain background. Returns how many codes started
+        anew; the generator is one of the CPU.
         """
+        z = self.latents(pixels)
+        codes, _, _ = self.quantize(z)
+        error = (self.pixels(codes) - pixels).square().mean(dim=1, keepdim=True)
+        weights = F.avg_pool2d(error, self.downsample).flatten()
         dead = (used == 0).nonzero()[:, 0]
-        rows = torch.randint(len(z), dead.shape, generator=generator)
-        self.quantize.embedding.weight[dead] = F.normalize(z[rows.to(z.device)], dim=-1)
+        if not len(dead):
+            return 0
+        rows = torch.multinomial(
+            weights.float().cpu(), len(dead), True, generator=generator
+        )
+        codebook = self.quantize.embedding.weight
+        codebook[dead] = z.flatten(0, -2)[rows.to(z.device)].to(codebook.dtype)
         return len(dead)

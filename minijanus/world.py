@@ -71,7 +71,10 @@ class World:
             raise ValueError("Category pictures hold no combination; use another stream.")
         if stream != "text":
             index = self._place(index, MOST_PICTURES if stream == "document" else 1)
-        return self.sampler.scene(self.rng(stream, index), stream, index, self.unseen)
+        heldout = self.split == "heldout"
+        return self.sampler.scene(
+            self.rng(stream, index), stream, index, heldout, self.unseen
+        )
 
     def render(self, scene: Scene, size: int | None = None) -> Image.Image:
         """The scene as an RGB picture of size x size pixels, by default image_size."""

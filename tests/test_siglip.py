@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from minijanus.config import TINY
-from minijanus.siglip import SigLIP, sigmoid_loss
+from minijanus.siglip import SigLIP, same_caption, sigmoid_loss
 
 CFG = replace(
     TINY,
@@ -145,17 +145,22 @@ def test_long_and_empty_captions():
 
 
 def test_loss_equals_a_double_loop():
-    """Catches a softmax in place of the sigmoid, a mean over pairs, a scale not exp'ed."""
+    """Catches a softmax in place of the sigmoid, a mean over pairs, a scale not exp'ed.
+
+    And two equal captions, 1 and 3, of which each is called wrong for the other's picture.
+    """
     torch.manual_seed(0)
     pictures = torch.nn.functional.normalize(torch.randn(5, 8), dim=-1)
     captions = torch.nn.functional.normalize(torch.randn(5, 8), dim=-1)
     total = 0.0
     for i in range(5):
         for j in range(5):
-            z = 1 if i == j else -1
+            z = 1 if i == j or {i, j} == {1, 3} else -1
             logit = 10.0 * float(pictures[i] @ captions[j]) - 2.0
             total += math.log(1 + math.exp(-z * logit))
-    loss = sigmoid_loss(pictures, captions, torch.tensor(math.log(10)), torch.tensor(-2.0))
+    ids = torch.tensor([[1, 2, 0], [1, 2, 3], [1, 0, 3], [1, 2, 3], [3, 2, 1]])
+    scale, bias = torch.tensor(math.log(10)), torch.tensor(-2.0)
+    loss = sigmoid_loss(pictures, captions, scale, bias, same_caption(ids))
     assert_close(loss.item(), total / 5, atol=1e-5, rtol=1e-5)
 
 
@@ -171,7 +176,8 @@ def test_every_parameter_trains():
     model = SigLIP(CFG, 30)
     images = model.image_embedding(torch.randn(3, 3, 32, 32))
     texts = model.text_embedding(torch.arange(30).reshape(3, 10), torch.ones(3, 10))
-    sigmoid_loss(images, texts, model.log_scale, model.bias).backward()
+    match = torch.eye(3, dtype=torch.bool)
+    sigmoid_loss(images, texts, model.log_scale, model.bias, match).backward()
     assert all(p.grad is not None for p in model.parameters())
 
 

@@ -14,7 +14,13 @@ from minijanus.vq_tokenizer import Quantizer, VQTokenizer
 CFG = replace(TINY, image_size=32, n_codes=40, vq_channels=8, vq_latent=16)
 # Transformers has no other group count than 32, so its oracle needs 128 channels.
 WIDE = replace(
-    TINY, image_size=16, n_codes=40, vq_channels=128, vq_multipliers=(1, 2), vq_latent=16
+    TINY,
+    vq_local=False,
+    image_size=16,
+    n_codes=40,
+    vq_channels=128,
+    vq_multipliers=(1, 2),
+    vq_latent=16,
 )
 
 
@@ -172,7 +178,7 @@ def test_any_size_in_whole_codes(h: int, w: int):
 @torch.no_grad()
 def test_ids_run_row_by_row():
     """Catches column order, which turns drawings about their diagonal."""
-    model = VQTokenizer(replace(CFG, vq_multipliers=(1, 1)))
+    model = VQTokenizer(replace(CFG, vq_multipliers=(1, 1), vq_local=True))
     ids = torch.zeros(1, 100, dtype=torch.long)
     other = ids.clone()
     other[0, 9] = 1  # the last code of the first row: top right
@@ -208,17 +214,48 @@ def test_codebook_has_length_one():
     assert_close(codebook.norm(dim=1), torch.ones(40))
 
 
-def test_dead_codes_restart_from_the_batch():
-    """Catches a restart that also moves living codes, or that is not repeatable."""
+@pytest.mark.parametrize("local", [True, False])
+@torch.no_grad()
+def test_only_a_local_code_keeps_to_its_neighbourhood(local: bool):
+    """Catches a norm or attention through which a far corner changes every code."""
+    torch.manual_seed(0)
+    model = VQTokenizer(replace(CFG, vq_local=local))
+    pixels = torch.rand(1, 3, 96, 96) * 2 - 1
+    changed = pixels.clone()
+    changed[:, :, :8, :8] *= -1  # the pixels of the first code
+    moved = (model.latents(pixels) - model.latents(changed)).abs().amax(dim=-1)[0] > 1e-6
+    assert moved[0, 0]
+    assert bool(moved[4:].any() or moved[:, 4:].any()) != local
+    ids = torch.zeros(1, 144, dtype=torch.long)
+    other = ids.clone()
+    other[0, 0] = 1
+    drawn = (model.decode(ids) - model.decode(other)).abs().amax(dim=1)[0] > 1e-6
+    assert drawn[:8, :8].any()
+    assert bool(drawn[56:].any() or drawn[:, 56:].any()) != local
+
+
+@torch.no_grad()
+def test_dead_codes_restart_where_pictures_are_drawn_badly(monkeypatch):
+    """Catches a restart that moves living codes, is not repeatable, or looks elsewhere."""
     torch.manual_seed(0)
     models = [VQTokenizer(CFG), VQTokenizer(CFG)]
     models[1].load_state_dict(models[0].state_dict())
-    before = models[0].codebook.detach().clone()
-    used, z = torch.arange(40) % 2, F.normalize(torch.randn(100, CFG.d_code), dim=-1)
+    before = models[0].codebook.clone()
+    used, pixels = torch.arange(40) % 2, torch.rand(2, 3, 32, 32) * 2 - 1
+    wrong = pixels.clone()
+    wrong[0, :, 8:16, 24:] += 1  # row 1, column 3 of the first picture
+    wrong[1, :, 24:, :8] += 1  # row 3, column 0 of the second
     for model in models:
+        monkeypatch.setattr(model, "pixels", lambda codes: wrong)
         generator = torch.Generator().manual_seed(3)
-        assert model.restart_dead_codes(used, z, generator) == 20
-    after = models[0].codebook.detach()
-    assert_close(after, models[1].codebook.detach())
+        # There are 20 dead codes, and 32 places to take; 2 of these are drawn badly.
+        assert model.restart_dead_codes(used, pixels, generator) == 20
+    after = models[0].codebook
+    assert_close(after, models[1].codebook)
     assert_close(after[1::2], before[1::2])
-    assert (after[::2] @ z.T).amax(dim=1).min() > 0.9999
+    z = models[0].latents(pixels)
+    bad = torch.stack([z[0, 1, 3], z[1, 3, 0]])
+    cosine = after[::2] @ bad.T
+    assert cosine.amax(dim=1).min() > 0.9999
+    assert cosine.amax(dim=0).min() > 0.9999, "one of the two places was never taken"
+    assert models[0].restart_dead_codes(torch.ones(40), pixels, generator) == 0

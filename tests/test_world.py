@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -173,17 +174,36 @@ def test_the_held_out_worlds() -> None:
     old = {train.scene("caption", i).objects for i in range(700)}
     free = {train.scene("scene", i).objects for i in range(700)}
     for i in range(200):
-        assert not fresh.scene("caption", i).holds_out()
+        assert not fresh.scene("caption", i).shows_unseen()
         assert fresh.scene("scene", i).objects not in free
         for stream in ("scene", "caption"):
             scene = unseen.scene(stream, i)
-            assert scene.holds_out() and scene.objects not in old
+            assert scene.shows_unseen() and scene.objects not in old
     keys = {w.record("generation", 3, 2).key for w in (train, fresh, unseen)}
     assert len(keys) == 3
     with pytest.raises(ValueError, match="another stream"):
         unseen.scene("category", 0)
     with pytest.raises(ValueError, match="heldout only"):
         World(CFG, combinations="unseen")
+
+
+def test_no_held_out_picture_is_a_training_picture() -> None:
+    """Single things stand in few ways: drawn freely, both splits would show the same."""
+    train, fresh = World(CFG), World(CFG, "heldout")
+    for stream in ("category", "caption"):
+        old = {train.render(train.scene(stream, i)).tobytes() for i in range(1500)}
+        new = {fresh.render(fresh.scene(stream, i)).tobytes() for i in range(300)}
+        assert not old & new, stream
+
+
+def test_a_natural_colour_is_not_held_out() -> None:
+    """Were (red, balloon) held out, every plain balloon of the training would show it."""
+    assert zlib.crc32(b"red balloon") % 10 == 0  # by its hash it would be
+    assert not colour_held_out("red", "balloon")
+    image = np.asarray(cut_out("1F388", "noto"), dtype=int)
+    middle = image[image.shape[0] // 3, image.shape[1] // 2]
+    assert middle[0] > 2 * max(middle[1:3])  # it is red indeed
+    assert colour_held_out("blue", "crown")  # gold by nature
 
 
 def test_styles(world: World) -> None:
@@ -313,7 +333,7 @@ def test_small_world_never_shows_two_names_of_one_thing() -> None:
         names = {thing.concept for thing in scene.objects}
         assert not any(overlap(a, b) for a, b in combinations(sorted(names), 2))
         assert all(thing.style in styles[thing.concept] for thing in scene.objects)
-        assert not scene.holds_out()
+        assert not scene.shows_unseen()
 
 
 def test_render_at_other_sizes(world: World) -> None:
