@@ -158,7 +158,7 @@ TINY = Config(
     und_depth=4,
     und_heads=4,
     und_text_depth=3,
-    n_codes=1024,
+    n_codes=512,
     vq_channels=16,
     vq_multipliers=(1, 2, 2, 4),
     vq_res_blocks=1,
@@ -186,7 +186,7 @@ TINY = Config(
         replace(TABLE_1[1], learning_rate=2e-3, steps=2000, batch=60, warmup=56),
         # Differs: tiny and small know no system prompt, which would be a third of the
         # tokens of every question and never changes.
-        replace(TABLE_1[2], learning_rate=5e-4, steps=800, batch=60, system_prompt=False),
+        replace(TABLE_1[2], learning_rate=4e-4, steps=1400, batch=60, system_prompt=False),
     ),
     n_scenes=20_000,
 )
