@@ -77,27 +77,26 @@ MEMBER_OF = {  # how the groups of the tiny world read after "Is a dog ...?"
 GROUPS = ("animals-nature", "food-drink", "travel-places", "activities", "objects")
 # Labels that name no thing one can count, or a second drawing of a thing already there.
 ODD = """
-    guide dog, service dog, pig nose, microbe, herb, coral, wilted flower, leafless
-    tree, spouting whale, leafy green, broccoli, garlic, ginger root, root vegetable,
-    bread, baguette bread, flatbread, stuffed flatbread, bacon, falafel, cooking,
-    fondue, popcorn, butter, salt, canned food, cooked rice, curry rice, spaghetti,
-    oden, sushi, fried shrimp, dango, shaved ice, custard, sake, pouring liquid, bubble
-    tea, mate, ice, hot beverage, tropical drink, landslide, mount fuji, camping,
-    desert, desert island, national park, building construction, wood, derelict house,
-    love hotel, wedding, kaaba, foggy, cityscape, sunrise, sunset, metro, light rail,
-    mountain railway, motorway, railway track, construction, airplane departure,
-    airplane arrival, suspension railway, mountain cableway, aerial tramway, hourglass
-    done, new moon, full moon, milky way, fog, cyclone, high voltage, fire, water wave,
-    glowing star, tanabata tree, pine decoration, tennis, bowling, cricket game, field
-    hockey, ice hockey, lacrosse, badminton, water pistol, spade suit, heart suit,
-    diamond suit, club suit, joker, yarn, thread, reminder ribbon, muted speaker, low
-    battery, dvd, incoming envelope, outbox tray, inbox tray, memo, chart increasing,
-    chart decreasing, bar chart, locked, unlocked, broken chain, dna, soap, cigarette,
-    coffin, headstone, funeral urn, nazar amulet, hamsa, moai, placard, bikini, gem
-    stone, round pushpin, ping pong, hot pepper, computer disk, american football, rugby
-    football, military medal, postal horn, clutch bag, flat shoe, telephone receiver,
-    game die, yen banknote, euro banknote, pound banknote, spiral calendar, optical disk,
-hindu temple, shinto shrine, luggage, label, link, steaming bowl
+    guide dog, service dog, pig nose, microbe, herb, coral, wilted flower, leafless tree,
+    spouting whale, leafy green, broccoli, garlic, ginger root, root vegetable, bread,
+    baguette bread, flatbread, stuffed flatbread, bacon, falafel, cooking, fondue, popcorn,
+    butter, salt, canned food, cooked rice, curry rice, spaghetti, oden, sushi, fried
+    shrimp, dango, shaved ice, custard, sake, pouring liquid, bubble tea, mate, ice, hot
+    beverage, tropical drink, landslide, mount fuji, camping, desert, desert island,
+    national park, building construction, wood, derelict house, love hotel, wedding, kaaba,
+    foggy, cityscape, sunrise, sunset, metro, light rail, mountain railway, motorway,
+    railway track, construction, airplane departure, airplane arrival, suspension railway,
+    mountain cableway, aerial tramway, hourglass done, new moon, full moon, milky way, fog,
+    cyclone, high voltage, fire, water wave, glowing star, tanabata tree, pine decoration,
+    tennis, bowling, cricket game, field hockey, ice hockey, lacrosse, badminton, water
+    pistol, spade suit, heart suit, diamond suit, club suit, joker, yarn, thread, reminder
+    ribbon, muted speaker, low battery, dvd, incoming envelope, outbox tray, inbox tray,
+    memo, chart increasing, chart decreasing, bar chart, locked, unlocked, broken chain,
+    dna, soap, cigarette, coffin, headstone, funeral urn, nazar amulet, hamsa, moai,
+    placard, bikini, gem stone, round pushpin, ping pong, hot pepper, computer disk,
+    american football, rugby football, military medal, postal horn, clutch bag, flat shoe,
+    telephone receiver, game die, yen banknote, euro banknote, pound banknote, spiral
+    calendar, optical disk, hindu temple, shinto shrine, luggage, label, link, steaming bowl
 """
 ODD_LABELS = frozenset(" ".join(ODD.split()).split(", "))
 # Which names also cover others: a scene with a penguin is never asked about birds.
@@ -194,16 +193,13 @@ def small_concepts(sprites: Iterable[dict], styles: Iterable[str]) -> list[Conce
 
 @cache
 def near_copies() -> frozenset[str]:
-    """Emoji codes whose held-out drawing is nearly one of another style, so not unseen.
-
-    data/style_distance.py found them by a nearest-neighbour search.
-    """
+    """Codes whose held-out drawing nearly equals another one (data/style_distance.py)."""
     return frozenset(result("style_distance")["near_copies"])
 
 
 @cache
 def natural_colours() -> dict[str, list[str]]:
-    """The colours that a concept has without a tint, found by data/natural_colours.py."""
+    """The colours that each concept has without a tint (data/natural_colours.py)."""
     return result("natural_colours")
 
 

@@ -49,9 +49,9 @@ def test_an_untrained_head_knows_nothing():
     """Catches a start so sharp that the first loss is far above ln(codes)."""
     torch.manual_seed(0)
     loss = ImageHead(TINY).loss(
-        torch.randn(256, TINY.llm_width), torch.randint(1024, (256,))
+        torch.randn(256, TINY.llm_width), torch.randint(TINY.n_codes, (256,))
     )
-    assert abs(loss.mean().item() - math.log(1024)) < 0.05
+    assert abs(loss.mean().item() - math.log(TINY.n_codes)) < 0.05
 
 
 def test_guidance_identities():
