@@ -1,125 +1,29 @@
-"""The command line: draw, ask, train, ship, report, doctor.
+"""The command line: draw, ask, train, ship, judge, evaluate, report, doctor.
 
-Each command imports what it needs when it runs, so that --help answers at once. What a
-person did wrong ends in one line and exit code 2, never in a traceback.
+What a person did wrong ends in one line and exit code 2, never in a traceback.
 """
 
 import argparse
 import math
 import sys
-import time
 from pathlib import Path
 
-from minijanus.config import PRESETS, Config
+from minijanus.commands import (
+    DATA,
+    RUNS,
+    SHIPPED,
+    ask,
+    doctor,
+    draw,
+    evaluate,
+    judge,
+    report,
+    ship,
+    train,
+)
+from minijanus.config import PRESETS
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-SHIPPED = DATA / "checkpoints" / "tiny"
-RUNS = DATA / "runs"
 PROBLEM, STOPPED = 2, 130  # exit codes; 130 is what shells expect after Ctrl-C
-
-
-def draw(args: argparse.Namespace) -> int:
-    """Draw a prompt n times and save the pictures as one PNG."""
-    from minijanus.checkpoint import write_whole
-    from minijanus.lab import UserError, device
-    from minijanus.load import load_janus
-    from minijanus.studio import check_text, draw_pictures, grid_picture
-
-    if args.out.suffix.lower() != ".png" or args.out.is_dir():
-        raise UserError(f"--out is {args.out}: give a file name that ends in .png.")
-    check_text(args.prompt, "prompt")  # before the seconds of loading
-    model = load_janus(args.checkpoint, args.phase, device())
-    pictures = draw_pictures(
-        *model, [args.prompt], args.n, args.seed, args.guidance, args.temperature
-    )
-    grid = grid_picture(pictures)
-
-    def write(path: Path) -> None:
-        grid.save(path, format="png")
-
-    write_whole(args.out, write)
-    print(f'{args.out}: "{args.prompt}", {args.n} drawn, seed {args.seed}')
-    return 0
-
-
-def ask(args: argparse.Namespace) -> int:
-    """Answer a question about a picture."""
-    from minijanus.images import open_picture
-    from minijanus.lab import device
-    from minijanus.load import load_janus
-    from minijanus.studio import ask_picture, check_text
-
-    check_text(args.question, "question")
-    picture = open_picture(args.picture)
-    model = load_janus(args.checkpoint, args.phase, device())
-    print(ask_picture(*model, picture, args.question) or "(the model says nothing)")
-    return 0
-
-
-def train(args: argparse.Namespace) -> int:
-    """Train a preset from raw data to stage III, or go on where that stopped."""
-    from minijanus.lab import UserError, device
-    from minijanus.train import at_most, train_all
-
-    deadline = time.monotonic() + 60 * args.minutes
-    cfg, name = PRESETS[args.preset], args.preset
-    if args.steps:  # in a folder of its own, or its phases would pass for finished ones
-        cfg, name = at_most(cfg, args.steps), f"{name}-trial"
-    folder = args.out or RUNS / name
-    try:
-        train_all(cfg, folder, source_of(cfg, args.data), device(), deadline)
-    except ValueError as error:
-        if args.data is None or isinstance(error, UserError):
-            raise
-        raise UserError(f"--data {args.data}: {error}") from error
-    print(f"{folder} holds the checkpoints; draw from them with --checkpoint {folder}")
-    return 0
-
-
-def source_of(cfg: Config, data: str | None):
-    """The world, or the `datasets` table that replaces it."""
-    if data is None:
-        from minijanus.world import World
-
-        return World(cfg)
-    from minijanus.lab import UserError
-    from minijanus.records import DatasetSource
-
-    try:
-        return DatasetSource(data, seed=cfg.seed)
-    except Exception as error:  # `datasets` raises many kinds, with texts of many lines
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"--data {data} cannot be read ({first}): give a `datasets` folder or hub name "
-            "with the columns kind, images, messages."
-        ) from error
-
-
-def ship(args: argparse.Namespace) -> int:
-    """Copy a finished run into data/checkpoints, rounded to float16."""
-    from minijanus import checkpoint, load
-
-    _, manifest = checkpoint.load(args.run / f"{load.PHASES[-1]}.safetensors")
-    folder = DATA / "checkpoints" / manifest["preset"]
-    load.ship(args.run, folder)
-    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    print(f"{folder}: {size:.1f} MB")
-    return 0
-
-
-def report(args: argparse.Namespace) -> int:
-    """Make the README's pictures and tables anew."""
-    from minijanus.report import main_report
-
-    main_report(args.checkpoint, args.only, args.guidance)
-    return 0
-
-
-def doctor(args: argparse.Namespace) -> int:
-    """Check versions, device, memory, disk, data and checkpoints, one line each."""
-    from minijanus.doctor import report
-
-    return 0 if report(DATA) else 1
 
 
 class Version(argparse.Action):
@@ -197,6 +101,16 @@ def make_parser() -> argparse.ArgumentParser:
 
     add = command(commands, ship).add_argument
     add("--run", type=Path, default=RUNS / "tiny", help="folder (data/runs/tiny)")
+
+    add = command(commands, judge).add_argument
+    add("--preset", choices=presets, default="tiny", help="whose world (tiny)")
+    add("--out", type=Path, default=RUNS / "tiny", help="folder (data/runs/tiny)")
+
+    new = command(commands, evaluate)
+    scores = DATA / "results" / "scores.json"
+    new.add_argument("--json", type=Path, default=scores, help="(data/results/scores.json)")
+    new.add_argument("--judge", type=Path, default=SHIPPED, help="its folder (the shipped)")
+    add_model(new)
 
     new = command(commands, report)
     new.add_argument("--only", help="one of tables, sheet, answers (all)")

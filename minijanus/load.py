@@ -74,13 +74,17 @@ def load_janus(
 
 
 def ship(run: Path, folder: Path) -> None:
-    """Copy a finished run's checkpoints, rounded to float16, with tokenizer and logs."""
-    for phase in PHASES:  # before the first is copied, or a mixture would be shipped
+    """Copy a finished run's checkpoints, rounded to float16, with tokenizer and logs.
+
+    The judge of drawings goes with them if it was trained into the same folder.
+    """
+    phases = [*PHASES, "judge"] if (run / "judge.json").exists() else PHASES
+    for phase in phases:  # before the first is copied, or a mixture would be shipped
         checkpoint.check(run / f"{phase}.safetensors")
-    for phase in PHASES:
+    for phase in phases:
         tensors, manifest = checkpoint.load(run / f"{phase}.safetensors")
         half = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
         manifest["dtype"] = "float16"
         checkpoint.save(folder / f"{phase}.safetensors", half, manifest)
-    for name in (*(f"{phase}.csv" for phase in PHASES), "tokenizer.json"):
+    for name in (*(f"{phase}.csv" for phase in phases), "tokenizer.json"):
         checkpoint.write_text(folder / name, (run / name).read_text(encoding="utf-8"))

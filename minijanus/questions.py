@@ -48,17 +48,25 @@ def existence(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> Turn:
     return rng.choice(templates), "yes" if yes else "no"
 
 
-def absent(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> str:
-    """A concept that is not in the scene: any, a frequent one, or a related one."""
+def absent_pools(scene: Scene, concepts: Sequence[Concept]) -> dict[str, list[str]]:
+    """Names of concepts that the scene does not show: any, frequent ones, related ones."""
     present = {group.concept for group in scene.groups}
     kinds = {c.group for c in concepts if c.name in present}
-    pools = (
-        concepts,
-        concepts[: max(1, len(concepts) // POPULAR)],
-        [c for c in concepts if c.group in kinds],
-    )
-    for pool in (rng.choice(pools), concepts):
-        names = [c.name for c in pool if not any(overlap(c.name, p) for p in present)]
+    pools = {
+        "random": concepts,
+        "popular": concepts[: max(1, len(concepts) // POPULAR)],
+        "adversarial": [c for c in concepts if c.group in kinds],
+    }
+    return {
+        split: [c.name for c in pool if not any(overlap(c.name, p) for p in present)]
+        for split, pool in pools.items()
+    }
+
+
+def absent(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> str:
+    """A concept that is not in the scene: any, a frequent one, or a related one."""
+    pools = absent_pools(scene, concepts)
+    for names in (rng.choice(list(pools.values())), pools["random"]):
         if names:
             return rng.choice(names)
     raise ValueError("A question needs a concept that the scene does not show; add some.")

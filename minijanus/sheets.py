@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from minijanus.answers_mini import same
 from minijanus.charts import chart_question, draw_chart, sample_chart
 from minijanus.checkpoint import write_text, write_whole
 from minijanus.lab import device
@@ -129,11 +130,6 @@ def questions(world: World) -> list[tuple[Image.Image, str, str, str]]:
             index += 1
         found.append((picture, f"{world.split}/{kind}/{index - 1}", *turn))
     return found
-
-
-def same(answer: str, truth: str) -> bool:
-    """Whether an answer is the true one, capitals and the full stop aside."""
-    return answer.lower().strip(" .") == truth.lower().strip(" .")
 
 
 def told_lines(told: dict) -> list[str]:

@@ -25,9 +25,11 @@ READING_ORDER = {
     "From data to a gradient": "records sequence mixing picture_cache loop progress "
     "pretrain vq_losses train",
     "From a prompt to a picture": "cfg_sampler text_sampler studio",
+    "How good is it": "judge judge_training scores geneval_mini answers_mini limits "
+    "evaluate",
     "The world": "concepts sprites layout scenes language questions charts corpus world",
     "Files and tools": "checkpoint load weights doctor lab check figures tables sheets "
-    "report __main__",
+    "report commands __main__",
 }
 COLUMNS = ("loss", "understanding", "text", "generation")  # of a phase's metrics
 # Our tensors: the part of TRAINS_IN they belong to, and the paper's words for them.
@@ -181,6 +183,20 @@ def losses_table() -> str:
     return table([*head, "ln(codebook size)", "Also"], rows)
 
 
+def scores_table() -> str:
+    """Every measured score with its interval, floor and ceiling."""
+    path = DATA / "results" / "scores.json"
+    if not path.exists():
+        return "Not measured yet: `python -m minijanus evaluate`."
+    rows = []
+    for name, found in json.loads(path.read_text(encoding="utf-8")).items():
+        numbers = [found[key] for key in ("value", "low", "high", "floor", "ceiling")]
+        shown = ["" if number is None else f"{number:.3f}" for number in numbers]
+        rows.append([f"`{name}`", *shown, str(found["n"]), cell(found["conditions"])])
+    head = ["Measure", "Value", "Low", "High", "Floor", "Ceiling", "n", "Conditions"]
+    return table(head, rows)
+
+
 def paper_map() -> list[dict[str, str]]:
     """The rows of data/paper_map.csv: section, sentence, where, test, note."""
     with PAPER_MAP.open(encoding="utf-8", newline="") as file:
@@ -203,6 +219,7 @@ def tables() -> dict[str, str]:
     """Every generated part of the README by its name."""
     return {
         "losses": losses_table(),
+        "scores": scores_table(),
         "files": files_table(),
         "names": names_table(),
         "presets": presets_table(),

@@ -14,7 +14,7 @@ from micro_run import CommandLine, part_of, save_run
 from PIL import Image
 
 from minijanus import __main__ as cli
-from minijanus import checkpoint, load, studio
+from minijanus import checkpoint, commands, load, studio
 from minijanus.janus import Janus
 from minijanus.lab import REPO, UserError
 from minijanus.text import Tokenizer
@@ -343,7 +343,7 @@ def test_a_run_that_is_not_finished_is_not_shipped(
     minijanus: CommandLine, own_run: Path, run: Path, tmp_path: Path, monkeypatch
 ):
     """Copying phase by phase would leave a mixture of the old and the new run."""
-    monkeypatch.setattr(cli, "DATA", tmp_path)
+    monkeypatch.setattr(commands, "DATA", tmp_path)
     assert minijanus("ship", "--run", run)[0] == 0
     folder = tmp_path / "checkpoints" / MICRO.name
     before = contents(folder)
@@ -442,7 +442,7 @@ def test_a_disk_that_really_refuses(
 ):
     """safetensors reports a full disk as an error of its own, which no OSError catches."""
     resource = pytest.importorskip("resource")  # not on Windows
-    monkeypatch.setattr(cli, "DATA", tmp_path)
+    monkeypatch.setattr(commands, "DATA", tmp_path)
     assert minijanus("ship", "--run", own_run)[0] == 0
     folder = tmp_path / "checkpoints" / MICRO.name
     before = contents(folder)

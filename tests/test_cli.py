@@ -14,7 +14,16 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from minijanus import __main__ as cli
-from minijanus import checkpoint, doctor, load, pretrain, studio, text_sampler, train
+from minijanus import (
+    checkpoint,
+    commands,
+    doctor,
+    load,
+    pretrain,
+    studio,
+    text_sampler,
+    train,
+)
 from minijanus.config import TINY, differing_fields
 from minijanus.janus import Janus
 from minijanus.lab import REPO, UserError
@@ -210,7 +219,7 @@ def test_train_passes_its_options_on(minijanus: CommandLine, tmp_path: Path, mon
         calls.append((cfg, folder, source, deadline))
 
     monkeypatch.setattr(train, "train_all", train_all)
-    monkeypatch.setattr(cli, "source_of", lambda cfg, data: data)
+    monkeypatch.setattr(commands, "source_of", lambda cfg, data: data)
     now = time.monotonic()
     options = ("--out", tmp_path, "--minutes", "2", "--data", "here")
     assert minijanus("train", "--preset", "micro", *options)[0] == 0
@@ -267,7 +276,7 @@ def test_what_is_shipped_draws(
     minijanus: CommandLine, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Shipped files in float32 take twice the room; rounded ones must still load."""
-    monkeypatch.setattr(cli, "DATA", tmp_path)
+    monkeypatch.setattr(commands, "DATA", tmp_path)
     assert minijanus("ship", "--run", run)[0] == 0
     folder = tmp_path / "checkpoints" / MICRO.name
     for phase in load.PHASES:
@@ -280,7 +289,7 @@ def test_what_is_shipped_draws(
 
 def healthy(folder: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder on which the doctor finds nothing; return its micro checkpoints."""
-    monkeypatch.setattr(cli, "DATA", folder)
+    monkeypatch.setattr(commands, "DATA", folder)
     monkeypatch.setattr(doctor, "MEMORY_GB", 0)
     monkeypatch.setattr(doctor, "DISK_GB", 0)
     for name in doctor.TABLES:
@@ -348,7 +357,7 @@ def test_a_command_that_is_cut_off_ends_in_one_line(
     def source_of(*arguments):
         raise error
 
-    monkeypatch.setattr(cli, "source_of", source_of)
+    monkeypatch.setattr(commands, "source_of", source_of)
     code, _, complaint = minijanus("train")
     assert code == (130 if error is KeyboardInterrupt else 2)
     assert complaint.count("\n") == 1
@@ -360,7 +369,7 @@ def test_a_bug_keeps_its_traceback(minijanus: CommandLine, monkeypatch: pytest.M
     def source_of(*arguments):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(cli, "source_of", source_of)
+    monkeypatch.setattr(commands, "source_of", source_of)
     with pytest.raises(ValueError, match="a bug") as found:
         minijanus("train")
     assert not isinstance(found.value, UserError)

@@ -1,0 +1,138 @@
+"""What the commands do, one function each; __main__.py reads what was typed.
+
+Each imports what it needs when it runs, so that --help answers at once.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from minijanus.config import PRESETS, Config
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+SHIPPED = DATA / "checkpoints" / "tiny"
+RUNS = DATA / "runs"
+
+
+def draw(args: argparse.Namespace) -> int:
+    """Draw a prompt n times and save the pictures as one PNG."""
+    from minijanus.checkpoint import write_whole
+    from minijanus.lab import UserError, device
+    from minijanus.load import load_janus
+    from minijanus.studio import check_text, draw_pictures, grid_picture
+
+    if args.out.suffix.lower() != ".png" or args.out.is_dir():
+        raise UserError(f"--out is {args.out}: give a file name that ends in .png.")
+    check_text(args.prompt, "prompt")  # before the seconds of loading
+    model = load_janus(args.checkpoint, args.phase, device())
+    pictures = draw_pictures(
+        *model, [args.prompt], args.n, args.seed, args.guidance, args.temperature
+    )
+    grid = grid_picture(pictures)
+
+    def write(path: Path) -> None:
+        grid.save(path, format="png")
+
+    write_whole(args.out, write)
+    print(f'{args.out}: "{args.prompt}", {args.n} drawn, seed {args.seed}')
+    return 0
+
+
+def ask(args: argparse.Namespace) -> int:
+    """Answer a question about a picture."""
+    from minijanus.images import open_picture
+    from minijanus.lab import device
+    from minijanus.load import load_janus
+    from minijanus.studio import ask_picture, check_text
+
+    check_text(args.question, "question")
+    picture = open_picture(args.picture)
+    model = load_janus(args.checkpoint, args.phase, device())
+    print(ask_picture(*model, picture, args.question) or "(the model says nothing)")
+    return 0
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train a preset from raw data to stage III, or go on where that stopped."""
+    from minijanus.lab import UserError, device
+    from minijanus.train import at_most, train_all
+
+    deadline = time.monotonic() + 60 * args.minutes
+    cfg, name = PRESETS[args.preset], args.preset
+    if args.steps:  # in a folder of its own, or its phases would pass for finished ones
+        cfg, name = at_most(cfg, args.steps), f"{name}-trial"
+    folder = args.out or RUNS / name
+    try:
+        train_all(cfg, folder, source_of(cfg, args.data), device(), deadline)
+    except ValueError as error:
+        if args.data is None or isinstance(error, UserError):
+            raise
+        raise UserError(f"--data {args.data}: {error}") from error
+    print(f"{folder} holds the checkpoints; draw from them with --checkpoint {folder}")
+    return 0
+
+
+def source_of(cfg: Config, data: str | None):
+    """The world, or the `datasets` table that replaces it."""
+    if data is None:
+        from minijanus.world import World
+
+        return World(cfg)
+    from minijanus.lab import UserError
+    from minijanus.records import DatasetSource
+
+    try:
+        return DatasetSource(data, seed=cfg.seed)
+    except Exception as error:  # `datasets` raises many kinds, with texts of many lines
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"--data {data} cannot be read ({first}): give a `datasets` folder or hub name "
+            "with the columns kind, images, messages."
+        ) from error
+
+
+def ship(args: argparse.Namespace) -> int:
+    """Copy a finished run into data/checkpoints, rounded to float16."""
+    from minijanus import checkpoint, load
+
+    _, manifest = checkpoint.load(args.run / f"{load.PHASES[-1]}.safetensors")
+    folder = DATA / "checkpoints" / manifest["preset"]
+    load.ship(args.run, folder)
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    print(f"{folder}: {size:.1f} MB")
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    """Make the README's pictures and tables anew."""
+    from minijanus.report import main_report
+
+    main_report(args.checkpoint, args.only, args.guidance)
+    return 0
+
+
+def judge(args: argparse.Namespace) -> int:
+    """Train the judge of drawings of a preset's world, or go on where that stopped."""
+    from minijanus.judge_training import train_judge
+    from minijanus.lab import device
+
+    train_judge(PRESETS[args.preset], args.out, device())
+    print(f"{args.out} holds the judge")
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Measure a model's drawings and answers and write the scores as JSON."""
+    from minijanus.evaluate import evaluate as measure
+
+    for name, found in measure(args.checkpoint, args.judge, args.json).items():
+        low, high = found["low"], found["high"]
+        print(f"{name:28} {found['value']:.3f}  [{low:.3f}, {high:.3f}]  n {found['n']}")
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Check versions, device, memory, disk, data and checkpoints, one line each."""
+    from minijanus.doctor import report
+
+    return 0 if report(DATA) else 1

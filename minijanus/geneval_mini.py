@@ -1,0 +1,114 @@
+"""GenEval in miniature: does a drawing show what its prompt asks for (paper §4.3)?
+
+Prompts of GenEval's six kinds come from held-out scenes; the judge, which never sees a
+prompt, says what a drawing shows; a drawing is right if that is the scene's own things.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import to_tensor
+from tqdm import tqdm
+
+from minijanus.images import generation_pixels, to_picture
+from minijanus.janus import Janus
+from minijanus.judge import Judge, shows
+from minijanus.language import caption
+from minijanus.scenes import DRAWN, Scene
+from minijanus.studio import draw_pictures
+from minijanus.text import Tokenizer
+from minijanus.world import World
+
+Model = tuple[Janus, Tokenizer, int]  # as load_janus gives it
+Asked = tuple[str, Scene]
+PROMPTS, DRAWINGS = 100, 4  # of each kind; of each prompt
+TRIALS, TRIAL_DRAWINGS = 25, 2  # the same to choose the guidance by
+TRIALS_FROM = 50_000  # the first scene of these, far from the ones that count
+GUIDANCES = (1.0, 1.5, 2.0, 3.0)
+PROMPTS_AT_ONCE = 8
+AT_ONCE = 100  # pictures that the judge looks at together
+
+
+def prompts(world: World, kind: str, count: int, first: int = 0) -> list[Asked]:
+    """So many prompts of a kind, each with a scene that it describes."""
+    found: list[Asked] = []
+    index = first
+    while len(found) < count:
+        scene = world.scene("caption", index)
+        if scene.kind == kind:
+            found.append((caption(scene, world.rng("geneval", index)), scene))
+        index += 1
+    return found
+
+
+def judged(
+    judge: Judge, pictures: Sequence[Image.Image], scenes: Sequence[Scene]
+) -> Tensor:
+    """Whether each picture shows its scene, as 0 or 1."""
+    device = next(judge.parameters()).device
+    right = []
+    for start in range(0, len(pictures), AT_ONCE):
+        pixels = torch.stack([to_tensor(p) for p in pictures[start : start + AT_ONCE]])
+        found = judge.look(pixels.to(device))
+        pairs = zip(found, scenes[start : start + AT_ONCE], strict=True)
+        right += [shows(*pair) for pair in pairs]
+    return torch.tensor(right, dtype=torch.float32)
+
+
+def drawn(
+    model: Model, asked: Sequence[Asked], n: int, guidance: float, seed: int = 0
+) -> list[Image.Image]:
+    """n drawings of each prompt, one prompt after the other."""
+    pictures = []
+    starts = range(0, len(asked), PROMPTS_AT_ONCE)
+    for start in tqdm(starts, desc=f"drawing at {guidance:g}", mininterval=5):
+        words = [words for words, _ in asked[start : start + PROMPTS_AT_ONCE]]
+        pictures += draw_pictures(*model, words, n, seed, guidance)
+    return pictures
+
+
+def repeated(asked: Sequence[Asked], n: int) -> list[Scene]:
+    """The scene of each drawing."""
+    return [scene for _, scene in asked for _ in range(n)]
+
+
+def right_by_prompt(judge: Judge, pictures: list, asked: Sequence[Asked], n: int) -> Tensor:
+    """The share of right drawings of each prompt."""
+    return judged(judge, pictures, repeated(asked, n)).reshape(-1, n).mean(dim=1)
+
+
+def choose_guidance(model: Model, judge: Judge, world: World) -> tuple[float, dict]:
+    """The guidance with most right drawings on prompts of their own, and all shares."""
+    asked = [p for k in DRAWN for p in prompts(world, k, TRIALS, TRIALS_FROM)]
+    shares = {}
+    for guidance in GUIDANCES:
+        pictures = drawn(model, asked, TRIAL_DRAWINGS, guidance, seed=1)
+        right = right_by_prompt(judge, pictures, asked, TRIAL_DRAWINGS)
+        shares[guidance] = round(float(right.mean()), 4)
+    return max(shares, key=shares.get), shares
+
+
+def by_kind(asked: dict[str, list[Asked]], values: Tensor) -> dict[str, Tensor]:
+    """The values of all prompts, split by their kind."""
+    parts = values.split([len(some) for some in asked.values()])
+    return dict(zip(asked, parts, strict=True))
+
+
+def redrawn(model: Model, world: World, asked: Sequence[Asked]) -> list[Image.Image]:
+    """The scenes themselves after a way through the VQ tokenizer: the best any can draw."""
+    janus = model[0]
+    pictures = []
+    for start in range(0, len(asked), AT_ONCE):
+        images = [world.render(scene) for _, scene in asked[start : start + AT_ONCE]]
+        pixels = [generation_pixels(image, janus.cfg.image_size) for image in images]
+        ids = janus.gen.encode(torch.stack(pixels).to(janus.device))
+        with torch.no_grad():
+            pictures += [to_picture(one) for one in janus.gen.encoder.decode(ids)]
+    return pictures
+
+
+def shuffled_prompts(asked: dict[str, list[Asked]]) -> dict[str, list[Asked]]:
+    """Each drawing against another prompt of its kind: what luck alone scores."""
+    return {kind: [*some[1:], some[0]] for kind, some in asked.items()}

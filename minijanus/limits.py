@@ -1,0 +1,122 @@
+"""What limits a score: the judge, the VQ tokenizer, the encoder, the language model.
+
+The judge is tested on real scenes and on nonsense, the VQ tokenizer by the judge of its
+reconstructions, the understanding encoder by a linear probe, the LLM on held-out text.
+"""
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms.functional import to_tensor
+
+from minijanus.geneval_mini import AT_ONCE, Asked, Model, redrawn
+from minijanus.images import understanding_pixels
+from minijanus.janus import Janus
+from minijanus.judge import Found, Judge, sees_all, shows
+from minijanus.pretrain import PLAIN_TEXT
+from minijanus.records import Record, turns
+from minijanus.scenes import Scene
+from minijanus.scores import score
+from minijanus.sequence import pack, to_sequence
+from minijanus.text import Tokenizer
+from minijanus.world import World
+
+SCENES = 500  # of each stream that the judge is tested on
+TEXTS, IN_ONE = 40, 10  # batches of held-out text, and documents in one
+PROBED = (3000, 500)  # scenes that the probe learns from and is tested on
+
+
+def truth(scene: Scene) -> list[Found]:
+    """What a perfect judge would find in the rendered scene."""
+    return [Found(t.concept, t.colour, t.box) for t in scene.objects]
+
+
+def looked(judge: Judge, images: list[Image.Image]) -> list[list[Found]]:
+    """What the judge finds in each picture."""
+    where, found = next(judge.parameters()).device, []
+    for start in range(0, len(images), AT_ONCE):
+        some = images[start : start + AT_ONCE]
+        found += judge.look(torch.stack([to_tensor(i) for i in some]).to(where))
+    return found
+
+
+def ones(values) -> Tensor:
+    """Truths as numbers."""
+    return torch.tensor([float(v) for v in values])
+
+
+def judge_scores(judge: Judge, model: Model, world: World, asked: list[Asked]) -> dict:
+    """How far the judge itself can be trusted."""
+    groups = []
+    for stream in ("caption", "scene"):
+        scenes = [world.scene(stream, index) for index in range(SCENES)]
+        found = looked(judge, [world.render(scene) for scene in scenes])
+        groups.append(ones(map(sees_all, found, scenes)))
+    scenes = [scene for _, scene in asked]
+    again = looked(judge, redrawn(model, world, asked))
+    images = [world.render(scene) for scene in scenes]
+    seen, others = looked(judge, images), [*scenes[1:], scenes[0]]
+    wrong = [
+        shows(found, other)
+        for found, scene, other in zip(seen, scenes, others, strict=True)
+        if not shows(truth(scene), other)
+    ]
+    size = world.cfg.image_size
+    noise = torch.rand(
+        len(scenes), 3, size, size, generator=torch.Generator().manual_seed(0)
+    )
+    flat = noise[..., :1, :1].expand(noise.shape)
+    false = [ones(map(shows, judge.look(fake), scenes)) for fake in (flat, noise)]
+    return {
+        "judge.real": score(groups, 0, 1, "things, colours and places right, all of them"),
+        "judge.reconstructions": score(
+            [ones(map(sees_all, again, scenes))], 0, 1, "the same, after the VQ tokenizer"
+        ),
+        "judge.false_accepts": score(
+            [*false, ones(wrong)], 0, 1, "plain colour, noise, scenes of another prompt"
+        ),
+    }
+
+
+def text_losses(janus: Janus, tokenizer: Tokenizer, world: World) -> Tensor:
+    """The mean loss of a token, for each of TEXTS batches of held-out text."""
+    found = []
+    for batch in range(TEXTS):
+        texts = [world.text(batch * IN_ONE + i) for i in range(IN_ONE)]
+        records = [Record("text", [], turns("", text)[1:]) for text in texts]
+        rows = [to_sequence(r, PLAIN_TEXT, tokenizer, janus.lengths()) for r in records]
+        packed = pack(rows, janus.cfg.pack_length, janus.cfg.max_positions)
+        with torch.no_grad():
+            found.append(janus.loss(packed.to(janus.device), {})["text"])
+    return torch.stack(found).cpu()
+
+
+def probe(model: Model, world: World) -> Tensor:
+    """Whether a linear map of the encoder's mean feature names exactly the things there."""
+    janus, names = model[0], [concept.name for concept in world.concepts]
+    features, labels = [], []
+    for part, count in zip((World(world.cfg), world), PROBED, strict=True):
+        scenes = [part.scene("scene", index) for index in range(count)]
+        for start in range(0, count, AT_ONCE):
+            some = [part.render(s) for s in scenes[start : start + AT_ONCE]]
+            pixels = torch.stack(
+                [understanding_pixels(i, world.cfg.image_size) for i in some]
+            )
+            with torch.no_grad():
+                features.append(janus.und.encode(pixels.to(janus.device)).mean(dim=1).cpu())
+        shown = [{g.concept for g in scene.groups} for scene in scenes]
+        labels += [[name in things for name in names] for things in shown]
+    x, y = torch.cat(features).float(), torch.tensor(labels).float()
+    x = (x - x.mean(dim=0)) / x.std(dim=0)
+    linear, learn = nn.Linear(x.shape[1], len(names)), PROBED[0]
+    optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=200)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(linear(x[:learn]), y[:learn])
+        loss = loss + 1e-4 * linear.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return ((linear(x[learn:]) > 0) == y[learn:].bool()).all(dim=1).float()
