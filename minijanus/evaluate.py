@@ -16,6 +16,7 @@ from minijanus.judge import Judge, load_judge
 from minijanus.lab import device
 from minijanus.limits import judge_scores, probe, text_losses
 from minijanus.load import load_janus
+from minijanus.samples import save_samples
 from minijanus.scenes import DRAWN
 from minijanus.scores import mean, score
 from minijanus.world import World
@@ -24,8 +25,11 @@ UNSEEN_KINDS = ("two", "colours", "position", "attribution")  # can show a combi
 SEEN = "held-out scenes, seen combinations"
 
 
-def drawing_scores(judge: Judge, model: Model, world: World) -> dict:
-    """GenEval-mini at the guidance chosen on other prompts, and at the paper's 5."""
+def drawing_scores(judge: Judge, model: Model, world: World, samples: Path) -> dict:
+    """GenEval-mini at the guidance chosen on other prompts, and at the paper's 5.
+
+    Drawings at the chosen one, picked by rule, are shown on a page in the folder `samples`.
+    """
     guidance, tried = geneval.choose_guidance(model, judge, world)
     asked = {kind: geneval.prompts(world, kind, geneval.PROMPTS) for kind in DRAWN}
     every = [pair for some in asked.values() for pair in some]
@@ -38,7 +42,10 @@ def drawing_scores(judge: Judge, model: Model, world: World) -> dict:
         pictures = geneval.drawn(model, every, n, s)
         right = geneval.by_kind(asked, geneval.right_by_prompt(judge, pictures, every, n))
         luck = geneval.by_kind(asked, geneval.right_by_prompt(judge, pictures, other, n))
-        how = f"{conditions}{s:g}" + (f", the best of {tried}" if s == guidance else "")
+        how = f"{conditions}{s:g}"
+        if s == guidance:
+            save_samples(samples, asked, pictures, right, f"Guidance {s:g}.")
+            how += f", the best of {tried}"
         for kind in (*DRAWN, "overall"):
             kinds = list(DRAWN) if kind == "overall" else [kind]
             groups, lucky, top = ([part[k] for k in kinds] for part in (right, luck, best))
@@ -93,6 +100,6 @@ def evaluate(folder: Path, judges: Path, out: Path) -> dict:
     scores["text.loss_ratio"] = score([after / before], None, None, how)
     how = "exact set of things, linear map of the mean feature"
     scores["probe.things"] = score([probe(model, world)], None, 1.0, how)
-    scores |= drawing_scores(judge, model, world)
+    scores |= drawing_scores(judge, model, world, out.parent / "samples")
     write_text(out, json.dumps(scores, indent=1) + "\n")
     return scores

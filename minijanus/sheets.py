@@ -4,6 +4,7 @@ They show, they do not score: prompts and pictures are few, fixed, and not chose
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -79,14 +80,16 @@ def save_picture(sheet: Image.Image, path: Path) -> None:
     write_whole(path, lambda beside: sheet.save(beside, format="png", optimize=True))
 
 
-def contact_sheet(pictures: list[Image.Image], caption: str) -> Image.Image:
+def contact_sheet(
+    groups: Mapping[str, Sequence[str]], pictures: list[Image.Image], caption: str
+) -> Image.Image:
     """Two prompts in a row, EACH drawings of each, under a heading for every kind."""
     column, line = EACH * (TILE + GAP) + 20, TEXT + 8
     row = line + TILE + 12
-    heights = [line + 10 + (len(prompts) + 1) // 2 * row for prompts in PROMPTS.values()]
+    heights = [line + 10 + (len(prompts) + 1) // 2 * row for prompts in groups.values()]
     sheet = Image.new("RGB", (2 * column, sum(heights) + 2 * line), "white")
     left, top = iter(pictures), 4
-    for (kind, prompts), height in zip(PROMPTS.items(), heights, strict=True):
+    for (kind, prompts), height in zip(groups.items(), heights, strict=True):
         write_on(sheet, (0, top), kind.upper())
         for number, prompt in enumerate(prompts):
             x, y = number % 2 * column, top + line + number // 2 * row
@@ -109,7 +112,7 @@ def save_contact_sheet(folder: Path, out: Path, guidance: float = 5.0) -> Path:
         f"stage {model[2]}, guidance {guidance:g}, temperature 1, seed {SEED}"
     )
     path = out / "contact_sheet.png"
-    save_picture(contact_sheet(pictures, caption), path)
+    save_picture(contact_sheet(PROMPTS, pictures, caption), path)
     return path
 
 

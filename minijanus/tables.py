@@ -26,7 +26,7 @@ READING_ORDER = {
     "pretrain vq_losses train",
     "From a prompt to a picture": "cfg_sampler text_sampler studio",
     "How good is it": "judge judge_training scores geneval_mini answers_mini limits "
-    "evaluate",
+    "samples evaluate",
     "The world": "concepts sprites layout scenes language questions charts corpus world",
     "Files and tools": "checkpoint load weights doctor lab check figures tables sheets "
     "report commands __main__",

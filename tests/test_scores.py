@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 import torch
+from PIL import Image
 
-from minijanus import answers_mini, geneval_mini
+from minijanus import answers_mini, geneval_mini, samples
 from minijanus.config import TINY
 from minijanus.limits import truth
 from minijanus.scenes import DRAWN
@@ -125,3 +126,29 @@ def test_a_caption_asks_for_what_the_scene_shows(world: World):
             for group in scene.groups:
                 assert group.concept.split()[-1][:4] in words
                 assert group.colour is None or group.colour in words
+
+
+def test_samples_are_chosen_by_rule(world: World, tmp_path):
+    """Catches a page whose drawings belong to another prompt than the one above them."""
+    assert samples.chosen(torch.tensor([0.5, 1.0, 0.0, 1.0, 0.25])) == {
+        "best": 1, "median": 0, "worst": 2
+    }  # fmt: skip
+    asked = {k: geneval_mini.prompts(world, k, 3) for k in ("single", "two")}
+    shades = [Image.new("RGB", (64, 64), (i * 8, 0, 0)) for i in range(24)]
+    right = {"single": torch.tensor([0.0, 0.5, 1.0]), "two": torch.tensor([1.0, 0.5, 0.0])}
+    shown = {}
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(
+            samples,
+            "contact_sheet",
+            lambda groups, pictures, caption: (
+                shown.update(groups=groups, at=pictures) or pictures[0]
+            ),
+        )
+        samples.save_samples(tmp_path, asked, shades, right, "Guidance 2.")
+    # Best, median, worst: prompts 2, 1, 0 of the first kind, 0, 1, 2 of the second.
+    first = [picture.getpixel((0, 0))[0] // 8 for picture in shown["at"]]
+    assert first[::4] == [8, 4, 0, 12, 16, 20]
+    assert shown["groups"]["single"][0] == f"best: {asked['single'][2][0]} (4 of 4)"
+    assert "Guidance 2." in (tmp_path / "README.md").read_text()

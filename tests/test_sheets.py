@@ -83,7 +83,7 @@ def test_every_drawing_is_on_the_sheet_once_in_reading_order():
     number = EACH * sum(len(group) for group in PROMPTS.values())
     colours = [(255, 100 + i, 10) for i in range(number)]
     pictures = [Image.new("RGB", (64, 64), colour) for colour in colours]
-    sheet = sheets.contact_sheet(pictures, "a caption")
+    sheet = sheets.contact_sheet(sheets.PROMPTS, pictures, "a caption")
     counted = {colour: count for count, colour in sheet.getcolors(1 << 16)}
     assert [counted[colour] for colour in colours] == [TILE * TILE] * number
     places = [sheet.tobytes().index(bytes(colour)) for colour in colours]
