@@ -84,6 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--temperature", type=float, default=1.0, metavar="T", help="0: no chance (1)")
     add("--seed", type=int, default=0, help="the same seed draws the same pictures (0)")
     add("--out", type=Path, default="grid.png", metavar="PNG", help="file (grid.png)")
+    add("--watch", action="store_true", help="write the file anew after each row of codes")
     add_model(new)
 
     new = command(commands, ask)

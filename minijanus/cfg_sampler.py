@@ -4,6 +4,8 @@ Each picture is two rows of one batch: the prompt, and the prompt turned into PA
 head mixes the two; the drawn token is fed back into both.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -42,17 +44,18 @@ def left_filled(rows: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def draw(
+def drawing(
     janus: Janus,
     prompts: list[list[int]],
     pad: int,
     generators: list[torch.Generator],
     guidance: float = 5.0,
     temperature: float = 1.0,
-) -> Tensor:
-    """Image ids b n for prompts (ids from BOS to BOI), one generator per picture.
+) -> Iterator[Tensor]:
+    """Yield the image ids so far, b m, for each m from 1 to n, as they are drawn.
 
-    A picture depends on its own prompt and generator only, not on its batch mates.
+    Prompts are ids from BOS to BOI, one generator per picture: a picture depends on its own
+    prompt and generator only, not on its batch mates.
     """
     device = janus.device
     n = janus.gen.n_tokens
@@ -68,8 +71,21 @@ def draw(
         drawn.append(
             janus.image_head.sample(cond, uncond, guidance, generators, temperature)
         )
+        yield torch.stack(drawn, dim=1)
         both = torch.cat([drawn[-1], drawn[-1]])
         embedded, state = janus.gen.feedback(both, state)
         documents = torch.cat([documents, documents[:, -1:]], dim=1)
         positions = positions[:, -1:] + 1
-    return torch.stack(drawn, dim=1)
+
+
+def draw(
+    janus: Janus,
+    prompts: list[list[int]],
+    pad: int,
+    generators: list[torch.Generator],
+    guidance: float = 5.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Image ids b n of whole pictures; see `drawing`."""
+    *_, ids = drawing(janus, prompts, pad, generators, guidance, temperature)
+    return ids

@@ -5,6 +5,7 @@ Each imports what it needs when it runs, so that --help answers at once.
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 from minijanus.config import PRESETS, Config
@@ -19,21 +20,19 @@ def draw(args: argparse.Namespace) -> int:
     from minijanus.checkpoint import write_whole
     from minijanus.lab import UserError, device
     from minijanus.load import load_janus
-    from minijanus.studio import check_text, draw_pictures, grid_picture
+    from minijanus.studio import check_text, draw_pictures, grid_picture, watch_pictures
 
     if args.out.suffix.lower() != ".png" or args.out.is_dir():
         raise UserError(f"--out is {args.out}: give a file name that ends in .png.")
     check_text(args.prompt, "prompt")  # before the seconds of loading
     model = load_janus(args.checkpoint, args.phase, device())
-    pictures = draw_pictures(
-        *model, [args.prompt], args.n, args.seed, args.guidance, args.temperature
-    )
-    grid = grid_picture(pictures)
-
-    def write(path: Path) -> None:
-        grid.save(path, format="png")
-
-    write_whole(args.out, write)
+    how = (args.n, args.seed, args.guidance, args.temperature)
+    if args.watch:
+        steps = watch_pictures(*model, args.prompt, *how)
+    else:
+        steps = iter([draw_pictures(*model, [args.prompt], *how)])
+    for pictures in steps:
+        write_whole(args.out, partial(grid_picture(pictures).save, format="png"))
     print(f'{args.out}: "{args.prompt}", {args.n} drawn, seed {args.seed}')
     return 0
 

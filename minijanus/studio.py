@@ -6,12 +6,15 @@ a UserError says in one sentence what to do.
 
 import random
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import isqrt
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
 
-from minijanus.cfg_sampler import draw, prompt_ids
+from minijanus.cfg_sampler import draw, drawing, prompt_ids
 from minijanus.images import to_picture
 from minijanus.janus import Janus
 from minijanus.lab import UserError
@@ -84,6 +87,24 @@ def checked_prompt(
     return ids
 
 
+def drawing_jobs(
+    janus: Janus,
+    tokenizer: Tokenizer,
+    stage: int,
+    prompts: Sequence[str],
+    n: int,
+    seed: int,
+) -> list[tuple[list[int], torch.Generator]]:
+    """The prompt's ids and the generator of every picture; UserError for a bad prompt."""
+    check_range("n", n, 1, MOST_PICTURES)
+    rows = [checked_prompt(prompt, janus, tokenizer, stage) for prompt in prompts]
+    return [
+        (row, torch.Generator(janus.device).manual_seed(picture_seed(seed, number)))
+        for row in rows
+        for number in range(n)
+    ]
+
+
 def draw_pictures(
     janus: Janus,
     tokenizer: Tokenizer,
@@ -99,21 +120,49 @@ def draw_pictures(
     The k-th picture of a prompt depends on the prompt, the seed and k, on nothing else.
     UserError if a prompt or a number cannot be used.
     """
-    check_range("n", n, 1, MOST_PICTURES)
     check_range("guidance", guidance, 0, 100)
     check_range("temperature", temperature, 0, 10)
-    rows = [checked_prompt(prompt, janus, tokenizer, stage) for prompt in prompts]
-    jobs = [(row, picture_seed(seed, number)) for row in rows for number in range(n)]
-    device = janus.device
+    jobs = drawing_jobs(janus, tokenizer, stage, prompts, n, seed)
     pictures = []
     for start in range(0, len(jobs), AT_ONCE):
-        ids, seeds = zip(*jobs[start : start + AT_ONCE], strict=True)
-        generators = [torch.Generator(device).manual_seed(s) for s in seeds]
-        drawn = draw(janus, list(ids), tokenizer.pad, generators, guidance, temperature)
-        with torch.no_grad():
-            pixels = janus.gen.encoder.decode(drawn)  # b c h w
-        pictures += [to_picture(one) for one in pixels]
+        ids, generators = map(list, zip(*jobs[start : start + AT_ONCE], strict=True))
+        drawn = draw(janus, ids, tokenizer.pad, generators, guidance, temperature)
+        pictures += unfinished(janus, drawn)
     return pictures
+
+
+def watch_pictures(
+    janus: Janus,
+    tokenizer: Tokenizer,
+    stage: int,
+    prompt: str,
+    n: int = 4,
+    seed: int = 0,
+    guidance: float = 5.0,
+    temperature: float = 1.0,
+) -> Iterator[list[Image.Image]]:
+    """As draw_pictures with one prompt; yield the pictures after every row of codes.
+
+    What is still to come is grey. UserError for more than AT_ONCE pictures.
+    """
+    check_range("n", n, 1, AT_ONCE)
+    check_range("guidance", guidance, 0, 100)
+    check_range("temperature", temperature, 0, 10)
+    jobs = drawing_jobs(janus, tokenizer, stage, [prompt], n, seed)
+    ids, generators = map(list, zip(*jobs, strict=True))
+    row = isqrt(janus.gen.n_tokens)
+    for drawn in drawing(janus, ids, tokenizer.pad, generators, guidance, temperature):
+        if drawn.shape[1] % row == 0:
+            yield unfinished(janus, drawn)
+
+
+@torch.no_grad()
+def unfinished(janus: Janus, drawn: Tensor) -> list[Image.Image]:
+    """The pictures of whole rows of codes b m; the rows that are missing are grey."""
+    n = janus.gen.n_tokens
+    pixels = janus.gen.encoder.decode(F.pad(drawn, (0, n - drawn.shape[1])))  # b c h w
+    pixels[:, :, drawn.shape[1] * pixels.shape[2] // n :] = 0
+    return [to_picture(one) for one in pixels]
 
 
 def ask_picture(

@@ -135,6 +135,32 @@ def test_the_same_seed_draws_the_same_picture(
     ]  # fmt: skip
 
 
+def test_watching_shows_the_rows_so_far_of_the_same_picture(
+    minijanus: CommandLine, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Catches another picture when watched, or codes shown before they are drawn."""
+    seen, out = [], tmp_path / "watched.png"
+    monkeypatch.setattr(
+        checkpoint,
+        "write_whole",
+        lambda path, write: (write(path), seen.append(read(path))),
+    )
+    command = ["draw", "a red dog", "--n", 1, "--checkpoint", run, "--out"]
+    assert minijanus(*command, out, "--watch")[0] == 0
+    minijanus(*command, tmp_path / "plain.png")
+    *watched, plain = seen
+    assert len(watched) == 4 and torch.equal(watched[-1], plain)  # a row of codes each
+    for number, picture in enumerate(watched, start=1):
+        whole = number * len(plain) // 4
+        assert (picture[whole:] == 128).all()  # grey
+        assert whole == len(plain) or not torch.equal(picture, plain)
+
+
+def read(path: Path) -> torch.Tensor:
+    """The pixels of a drawn picture file, a row each, grid_picture's scale of 3."""
+    return torch.tensor(list(Image.open(path).tobytes())).reshape(3 * MICRO.image_size, -1)
+
+
 @pytest.mark.parametrize("phase", load.PHASES[2:])
 def test_every_phase_draws_and_answers(
     minijanus: CommandLine, run: Path, tmp_path: Path, phase: str
