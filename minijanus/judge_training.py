@@ -5,6 +5,7 @@ dull, noisy and blurred, and some show nothing; none is a reconstruction or a dr
 Legend: b batch, c h w picture, y x cells of the grid.
 """
 
+import math
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -131,7 +132,7 @@ def judge_loss(judge: Judge, pixels: Tensor, things: Tensor) -> dict[str, Tensor
     return {"loss": loss, **losses}
 
 
-def train_judge(cfg: Config, folder: Path, device) -> dict:
+def train_judge(cfg: Config, folder: Path, device, deadline: float = math.inf) -> dict:
     """Train the judge of a preset's world and write its checkpoint."""
     torch.manual_seed(cfg.seed)
     judge = Judge(cfg).to(device, memory_format=torch.channels_last)
@@ -142,4 +143,6 @@ def train_judge(cfg: Config, folder: Path, device) -> dict:
 
     prepare = partial(samples, cfg, judge.concepts)
     groups = [list(judge.named_parameters())]
-    return run_phase(cfg, PHASE, judge, groups, prepare, step_loss, folder, {"": ""})
+    return run_phase(
+        cfg, PHASE, judge, groups, prepare, step_loss, folder, {"": ""}, deadline
+    )

@@ -4,6 +4,7 @@ Each phase's checkpoint holds only what that phase trained, under Janus' own nam
 model after stage II is the files of siglip, vq, llm, stage1 and stage2, loaded in order.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ def build(cfg: Config) -> Janus:
     return Janus(cfg)
 
 
-def load_phases(janus: Janus, folder: Path, phases: tuple[str, ...]) -> set[str]:
+def load_phases(janus: Janus, folder: Path, phases: Sequence[str]) -> set[str]:
     """Load these phases' files into the model; return the names that were found."""
     found: set[str] = set()
     for phase in phases:
@@ -62,6 +63,9 @@ def load_janus(
     cfg = PRESETS[preset]
     janus = build(cfg)
     phases = PHASES[: PHASES.index(upto) + 1]
+    if upto == "stage3":  # it trains all but the VQ tokenizer: these two are enough
+        ends = (".json", ".safetensors")
+        phases = [p for p in phases if any((folder / (p + end)).exists() for end in ends)]
     found = load_phases(janus, folder, phases)
     missing = set(janus.state_dict()) - found
     if upto == "stage3" and missing:
