@@ -81,25 +81,45 @@ def answer_scores(model: Model, world: World, where: str) -> dict:
 
 
 def evaluate(folder: Path, judges: Path, out: Path) -> dict:
-    """Measure the model in `folder` with the judge in `judges`; write the JSON `out`."""
+    """Measure the model in `folder` with the judge in `judges`; write the JSON `out`.
+
+    It is written anew after each part, so that what was measured stays if the rest is not.
+    """
     model = load_janus(folder, device=device())
     world = World(model[0].cfg, "heldout")
     judge = load_judge(model[0].cfg, judges, device())
-    asked = [p for kind in DRAWN for p in geneval.prompts(world, kind, geneval.PROMPTS)]
-    scores = judge_scores(judge, model, world, asked)
-    scores |= answer_scores(model, world, SEEN)
+    scores: dict[str, dict] = {}
+    for measure in (
+        lambda: judge_scores(judge, model, world),
+        lambda: limit_scores(folder, model, world),
+        lambda: answer_scores(model, world, SEEN),
+        lambda: drawing_scores(judge, model, world, out.parent / "samples"),
+        lambda: strange_scores(model, world),
+    ):
+        scores |= measure()
+        write_text(out, json.dumps(scores, indent=1) + "\n")
+    return scores
+
+
+def limit_scores(folder: Path, model: Model, world: World) -> dict:
+    """What the encoder knows, and what the three stages left of the LLM's text."""
+    before = text_losses(*load_janus(folder, "llm", device())[:2], world)
+    after = text_losses(*model[:2], world)
+    kept = f"after stage III over before stage I ({float(before.mean()):.2f} nats a token)"
+    known = "exact set of things, linear map of the mean feature"
+    return {
+        "text.loss_ratio": score([after / before], None, None, kept),
+        "probe.things": score([probe(model, world)], None, 1.0, known),
+    }
+
+
+def strange_scores(model: Model, world: World) -> dict:
+    """Answers about held-out combinations and the held-out style: reported, no bar."""
     unseen = World(world.cfg, "heldout", combinations="unseen")
     strange = World(world.cfg, "heldout", style=HELD_OUT_STYLE)
+    result = {}
     for other, name in ((unseen, "unseen"), (strange, "style")):
         found = answer_scores(model, other, f"held-out {name}")
         for suite in ("pope_mini", "vqa_mini"):
-            scores[f"{suite}.{name}"] = found[f"{suite}.accuracy"]
-    before = text_losses(*load_janus(folder, "llm", device())[:2], world)
-    after = text_losses(*model[:2], world)
-    how = f"after stage III over before stage I ({float(before.mean()):.2f} nats a token)"
-    scores["text.loss_ratio"] = score([after / before], None, None, how)
-    how = "exact set of things, linear map of the mean feature"
-    scores["probe.things"] = score([probe(model, world)], None, 1.0, how)
-    scores |= drawing_scores(judge, model, world, out.parent / "samples")
-    write_text(out, json.dumps(scores, indent=1) + "\n")
-    return scores
+            result[f"{suite}.{name}"] = found[f"{suite}.accuracy"]
+    return result

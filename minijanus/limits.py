@@ -9,13 +9,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.functional import to_tensor
 
-from minijanus.geneval_mini import AT_ONCE, Asked, Model, redrawn
+from minijanus.geneval_mini import AT_ONCE, PROMPTS, Model, prompts, redrawn
 from minijanus.images import understanding_pixels
 from minijanus.janus import Janus
 from minijanus.judge import Found, Judge, sees_all, shows
 from minijanus.pretrain import PLAIN_TEXT
 from minijanus.records import Record, turns
-from minijanus.scenes import Scene
+from minijanus.scenes import DRAWN, Scene
 from minijanus.scores import score
 from minijanus.sequence import pack, to_sequence
 from minijanus.text import Tokenizer
@@ -45,8 +45,9 @@ def ones(values) -> Tensor:
     return torch.tensor([float(v) for v in values])
 
 
-def judge_scores(judge: Judge, model: Model, world: World, asked: list[Asked]) -> dict:
+def judge_scores(judge: Judge, model: Model, world: World) -> dict:
     """How far the judge itself can be trusted."""
+    asked = [pair for kind in DRAWN for pair in prompts(world, kind, PROMPTS)]
     groups = []
     for stream in ("caption", "scene"):
         scenes = [world.scene(stream, index) for index in range(SCENES)]
