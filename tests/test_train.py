@@ -212,7 +212,12 @@ def test_another_mix_shows_the_same_samples(cfg):
 @torch.no_grad()
 def test_a_step_is_its_samples_one_by_one(number, cfg, janus, tokenizer, tmp_path):
     """Catches pictures that reach another sample's place, or the other eye's pixels."""
-    stage = cfg.stage(number)
+    stage, source = cfg.stage(number), MicroSource()
+    # Codes that tell squares apart, or one picture would do for another.
+    shown = [source.record("generation", i, number).images[0] for i in range(8)]
+    pixels = torch.stack([generation_pixels(image, 32) for image in shown])
+    generator = torch.Generator().manual_seed(0)
+    janus.gen.encoder.restart_dead_codes(torch.zeros(cfg.n_codes), pixels, generator)
     caches = {
         name: PictureCache(tmp_path / f"{name}.safetensors", pathway, {})
         for name, pathway in janus.pathways.items()
