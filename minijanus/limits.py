@@ -110,7 +110,9 @@ def probe(model: Model, world: World) -> Tensor:
     x, y = torch.cat(features).float(), torch.tensor(labels).float()
     x = (x - x.mean(dim=0)) / x.std(dim=0)
     linear, learn = nn.Linear(x.shape[1], len(names)), PROBED[0]
-    optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=200)
+    optimizer = torch.optim.LBFGS(
+        linear.parameters(), max_iter=200, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
