@@ -76,16 +76,3 @@ def drawing(
         embedded, state = janus.gen.feedback(both, state)
         documents = torch.cat([documents, documents[:, -1:]], dim=1)
         positions = positions[:, -1:] + 1
-
-
-def draw(
-    janus: Janus,
-    prompts: list[list[int]],
-    pad: int,
-    generators: list[torch.Generator],
-    guidance: float = 5.0,
-    temperature: float = 1.0,
-) -> Tensor:
-    """Image ids b n of whole pictures; see `drawing`."""
-    *_, ids = drawing(janus, prompts, pad, generators, guidance, temperature)
-    return ids

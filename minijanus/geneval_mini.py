@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from minijanus.images import generation_pixels, to_picture
 from minijanus.janus import Janus
-from minijanus.judge import Judge, shows
+from minijanus.judge import Found, Judge, shows
 from minijanus.language import caption
 from minijanus.scenes import DRAWN, Scene
 from minijanus.studio import draw_pictures
@@ -43,18 +43,13 @@ def prompts(world: World, kind: str, count: int, first: int = 0) -> list[Asked]:
     return found
 
 
-def judged(
-    judge: Judge, pictures: Sequence[Image.Image], scenes: Sequence[Scene]
-) -> Tensor:
-    """Whether each picture shows its scene, as 0 or 1."""
-    device = next(judge.parameters()).device
-    right = []
+def looked(judge: Judge, pictures: Sequence[Image.Image]) -> list[list[Found]]:
+    """What the judge finds in each picture."""
+    where, found = next(judge.parameters()).device, []
     for start in range(0, len(pictures), AT_ONCE):
-        pixels = torch.stack([to_tensor(p) for p in pictures[start : start + AT_ONCE]])
-        found = judge.look(pixels.to(device))
-        pairs = zip(found, scenes[start : start + AT_ONCE], strict=True)
-        right += [shows(*pair) for pair in pairs]
-    return torch.tensor(right, dtype=torch.float32)
+        some = pictures[start : start + AT_ONCE]
+        found += judge.look(torch.stack([to_tensor(one) for one in some]).to(where))
+    return found
 
 
 def drawn(
@@ -69,14 +64,11 @@ def drawn(
     return pictures
 
 
-def repeated(asked: Sequence[Asked], n: int) -> list[Scene]:
-    """The scene of each drawing."""
-    return [scene for _, scene in asked for _ in range(n)]
-
-
 def right_by_prompt(judge: Judge, pictures: list, asked: Sequence[Asked], n: int) -> Tensor:
-    """The share of right drawings of each prompt."""
-    return judged(judge, pictures, repeated(asked, n)).reshape(-1, n).mean(dim=1)
+    """The share of right ones among the n drawings of each prompt."""
+    scenes = [scene for _, scene in asked for _ in range(n)]
+    right = list(map(shows, looked(judge, pictures), scenes))
+    return torch.tensor(right, dtype=torch.float32).reshape(-1, n).mean(dim=1)
 
 
 def choose_guidance(model: Model, judge: Judge, world: World) -> tuple[float, dict]:

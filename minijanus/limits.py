@@ -5,11 +5,9 @@ reconstructions, the understanding encoder by a linear probe, the LLM on held-ou
 """
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.functional import to_tensor
 
-from minijanus.geneval_mini import AT_ONCE, PROMPTS, Model, prompts, redrawn
+from minijanus.geneval_mini import AT_ONCE, PROMPTS, Model, looked, prompts, redrawn
 from minijanus.images import understanding_pixels
 from minijanus.janus import Janus
 from minijanus.judge import Found, Judge, sees_all, shows
@@ -29,15 +27,6 @@ PROBED = (3000, 500)  # scenes that the probe learns from and is tested on
 def truth(scene: Scene) -> list[Found]:
     """What a perfect judge would find in the rendered scene."""
     return [Found(t.concept, t.colour, t.box) for t in scene.objects]
-
-
-def looked(judge: Judge, images: list[Image.Image]) -> list[list[Found]]:
-    """What the judge finds in each picture."""
-    where, found = next(judge.parameters()).device, []
-    for start in range(0, len(images), AT_ONCE):
-        some = images[start : start + AT_ONCE]
-        found += judge.look(torch.stack([to_tensor(i) for i in some]).to(where))
-    return found
 
 
 def ones(values) -> Tensor:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from minijanus.cfg_sampler import draw, drawing, prompt_ids
+from minijanus.cfg_sampler import drawing, prompt_ids
 from minijanus.images import to_picture
 from minijanus.janus import Janus
 from minijanus.lab import UserError
@@ -126,7 +126,8 @@ def draw_pictures(
     pictures = []
     for start in range(0, len(jobs), AT_ONCE):
         ids, generators = map(list, zip(*jobs[start : start + AT_ONCE], strict=True))
-        drawn = draw(janus, ids, tokenizer.pad, generators, guidance, temperature)
+        steps = drawing(janus, ids, tokenizer.pad, generators, guidance, temperature)
+        *_, drawn = steps
         pictures += unfinished(janus, drawn)
     return pictures
 

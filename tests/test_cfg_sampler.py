@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from minijanus.cfg_sampler import draw, prompt_ids
+from minijanus.cfg_sampler import drawing, prompt_ids
 from minijanus.janus import Janus
 from minijanus.records import IMAGE, Record, turns
 from minijanus.sequence import pack
@@ -22,6 +22,12 @@ def generators(*seeds: int) -> list[Generator]:
 
 
 @torch.no_grad()
+def draw(*arguments, **options) -> torch.Tensor:
+    """The whole pictures at the end of `drawing`."""
+    *_, ids = drawing(*arguments, **options)
+    return ids
+
+
 def slow_draw(
     janus: Janus, rows: list[list[int]], weights: list[float], generator: Generator
 ) -> list[int]:
@@ -101,7 +107,7 @@ def test_drawn_ids_are_codes_and_the_default_scale_is_5(janus, tokenizer, rows):
     ids = draw(janus, rows, tokenizer.pad, generators(1, 2, 3, 4))
     assert ids.shape == (4, janus.gen.n_tokens)
     assert 0 <= int(ids.min()) and int(ids.max()) < janus.cfg.n_codes
-    assert inspect.signature(draw).parameters["guidance"].default == 5.0
+    assert inspect.signature(drawing).parameters["guidance"].default == 5.0
     explicit = draw(janus, rows, tokenizer.pad, generators(1, 2, 3, 4), guidance=5.0)
     assert torch.equal(ids, explicit)
 

@@ -67,7 +67,7 @@ def test_the_prompts_are_of_the_tiny_world_and_seen():
 def test_the_default_guidance_is_the_papers():
     """Catches another scale in one of the places that a picture can come from (§3.4)."""
     functions = (
-        cfg_sampler.draw,
+        cfg_sampler.drawing,
         studio.draw_pictures,
         sheets.save_contact_sheet,
         report.main_report,
