@@ -91,7 +91,7 @@ class Config:
     vq_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
     vq_res_blocks: int = 2
     vq_latent: int = 256
-    vq_local: bool = False  # a code depends on the pixels around it alone
+    vq_local: bool = False  # a code depends on the pixels of its own square alone
     vq_perceptual: bool = True
     vq_adversarial_from: int | None = 20_000  # first step of the PatchGAN; None: never
 
@@ -163,9 +163,9 @@ TINY = Config(
     vq_multipliers=(1, 2, 2, 4),
     vq_res_blocks=1,
     vq_latent=64,
-    # Differs: LlamaGen's codes depend on the whole picture, through attention and group
-    # norms; a model this small learns to draw far sooner if equal squares of a picture get
-    # equal codes, and plain background one and not hundreds (data/results/experiments.md).
+    # Differs: LlamaGen's encoder sees the whole picture behind every code; a model this
+    # small learns to draw far sooner if equal squares of a picture get equal codes, and
+    # plain background one and not hundreds (data/results/experiments.md).
     vq_local=True,
     # Differs: tiny's VQ has neither the perceptual nor the adversarial loss, which cost
     # more minutes of two CPU cores than flat drawings of 64 pixels repay.
@@ -178,15 +178,15 @@ TINY = Config(
     llm_ff=512,
     max_positions=512,
     pack_length=192,
-    siglip=Phase("siglip", 1e-3, 650, 128, warmup=50, schedule="cosine", weight_decay=0.1),
+    siglip=Phase("siglip", 1e-3, 1300, 128, warmup=50, schedule="cosine", weight_decay=0.1),
     vq=Phase("vq", 1e-3, 3200, 16, warmup=100, schedule="cosine"),
     llm=Phase("llm", 2e-3, 500, 60, warmup=50),
     stages=(
         replace(TABLE_1[0], learning_rate=2e-3, steps=300, batch=60, warmup=9),
-        replace(TABLE_1[1], learning_rate=2e-3, steps=2000, batch=60, warmup=56),
+        replace(TABLE_1[1], learning_rate=2e-3, steps=2200, batch=60, warmup=61),
         # Differs: tiny and small know no system prompt, which would be a third of the
         # tokens of every question and never changes.
-        replace(TABLE_1[2], learning_rate=4e-4, steps=1400, batch=60, system_prompt=False),
+        replace(TABLE_1[2], learning_rate=6e-4, steps=2400, batch=60, system_prompt=False),
     ),
     n_scenes=20_000,
 )

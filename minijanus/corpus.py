@@ -8,8 +8,9 @@ the visual ones, and dialogues.
 from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
+from zlib import crc32
 
-from minijanus.concepts import MEMBER_OF, Concept
+from minijanus.concepts import HELD_OUT_SHARE, MEMBER_OF, Concept
 from minijanus.language import NUMBERS, a, description, plural
 from minijanus.questions import several
 from minijanus.scenes import Scene
@@ -47,10 +48,11 @@ LANGUAGES = {
 }
 
 
-@lru_cache(maxsize=1)
-def wordnet() -> list[str]:
-    """The sentences of data/text.parquet."""
-    return [row["text"] for row in read_table("text")]
+@lru_cache(maxsize=2)
+def wordnet(heldout: bool) -> list[str]:
+    """The sentences of data/text.parquet, of one split."""
+    texts = [row["text"] for row in read_table("text")]
+    return [t for t in texts if (crc32(t.encode()) % HELD_OUT_SHARE == 0) == heldout]
 
 
 @lru_cache(maxsize=1)
@@ -68,9 +70,9 @@ def codes() -> list[str]:
     return sorted(labels())
 
 
-def wordnet_document(rng: Random) -> str:
-    """One to three sentences, each on a line of its own."""
-    return "\n".join(rng.choices(wordnet(), k=rng.randint(1, 3)))
+def wordnet_document(rng: Random, heldout: bool) -> str:
+    """One to three sentences, each on a line of its own; training never sees held-out."""
+    return "\n".join(rng.choices(wordnet(heldout), k=rng.randint(1, 3)))
 
 
 def label_pairs(rng: Random) -> str:
@@ -93,15 +95,26 @@ def scene_with_questions(scene: Scene, rng: Random, concepts: Sequence[Concept])
     )
 
 
-def dialogue(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> list[str]:
+def dialogue(
+    scene: Scene, rng: Random, concepts: Sequence[Concept], heldout: bool
+) -> list[str]:
     """What a user and an assistant say in turn, the user first."""
     if rng.random() < 0.4:
         turns = several(scene, rng, concepts, rng.randint(1, 3))
         said = [words for turn in turns for words in turn]
         return [f"{description(scene, rng)} {said[0]}", *said[1:]]
+    if rng.random() < 0.5:
+        return list(document(rng, heldout))
     makers = rng.sample((translation, meaning, addition, membership, more), 2)
     first, second = (make(rng, concepts) for make in makers)
     return [*first, *second] if rng.random() < 0.5 else list(first)
+
+
+def document(rng: Random, heldout: bool) -> tuple[str, str]:
+    """A document of the pre-training on demand, so that stage III forgets none of it."""
+    if rng.random() < 0.6:
+        return "Write a few sentences.", wordnet_document(rng, heldout)
+    return "Translate a few words.", label_pairs(rng)
 
 
 def translation(rng: Random, concepts: Sequence[Concept]) -> tuple[str, str]:

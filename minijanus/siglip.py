@@ -169,9 +169,10 @@ class SigLIP(nn.Module):
         self.vision = VisionTransformer(cfg)
         self.pool = MapPooling(cfg.und_width, cfg.und_heads)
         self.text = TextTower(cfg, vocabulary)
-        # SigLIP's start: as nearly all pairs do not match, the bias makes "no" the default.
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.bias = nn.Parameter(torch.tensor(-10.0))
+        # As nearly all pairs do not match, the bias makes "no" the default: it begins at
+        # the odds of a pair. Differs: SigLIP's -10 are the odds in batches of 32 thousand.
+        self.bias = nn.Parameter(torch.tensor(-math.log(max(1, cfg.siglip.batch - 1))))
 
     def image_embedding(self, pixels: Tensor) -> Tensor:
         """Unit vectors b d of pixels b c h w."""

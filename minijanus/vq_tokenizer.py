@@ -53,7 +53,7 @@ class VQTokenizer(nn.Module):
 
     def __init__(self, cfg: Config):
         super().__init__()
-        self.downsample = cfg.vq_downsample
+        self.downsample, self.local = cfg.vq_downsample, cfg.vq_local
         self.n_tokens = (cfg.image_size // cfg.vq_downsample) ** 2
         self.encoder = Encoder(cfg)
         self.decoder = Decoder(cfg)
@@ -74,9 +74,15 @@ class VQTokenizer(nn.Module):
 
     def latents(self, pixels: Tensor) -> Tensor:
         """What is compared with the codebook, pixels b c h w -> b h w d, of length 1."""
-        if any(side % self.downsample for side in pixels.shape[-2:]):
+        batch, _, height, width = pixels.shape
+        if height % self.downsample or width % self.downsample:
             raise ValueError(f"Picture sides must be multiples of {self.downsample} px.")
+        p, h = self.downsample, height // self.downsample
+        if self.local:  # each square as a picture of its own, whose map is one place
+            pixels = rearrange(pixels, "b c (h p) (w q) -> (b h w) c p q", p=p, q=p)
         z = self.quant_conv(self.encoder(pixels))
+        if self.local:
+            z = rearrange(z, "(b h w) d 1 1 -> b d h w", b=batch, h=h)
         return F.normalize(rearrange(z, "b d h w -> b h w d"), dim=-1)
 
     @torch.no_grad()

@@ -96,22 +96,24 @@ class World:
     def text(self, index: int) -> str:
         """One document of the LLM's pre-training, also the text share of stage II."""
         rng = self.rng("text words", index)
-        kind = weighted(rng, corpus.SHARES)
+        kind, heldout = weighted(rng, corpus.SHARES), self.split == "heldout"
         if kind == "wordnet":
-            return corpus.wordnet_document(rng)
+            return corpus.wordnet_document(rng, heldout)
         if kind == "labels":
             return corpus.label_pairs(rng)
         scene = self.scene("text", index)
         if kind == "scene":
             return corpus.scene_with_questions(scene, rng, self.concepts)
-        return corpus.as_text(corpus.dialogue(scene, rng, self.concepts))
+        said = corpus.dialogue(scene, rng, self.concepts, heldout)
+        return corpus.as_text(said)
 
     def _text_record(self, index: int, stage: int) -> Record:
         if stage < 3:
             said = {"role": "assistant", "content": self.text(index)}
             return Record("text", [], [said])
         rng = self.rng("dialogue words", index)
-        said = corpus.dialogue(self.scene("text", index), rng, self.concepts)
+        scene, heldout = self.scene("text", index), self.split == "heldout"
+        said = corpus.dialogue(scene, rng, self.concepts, heldout)
         return Record("text", [], turns(*said))
 
     def _generation_record(self, index: int, category: bool) -> Record:
@@ -138,14 +140,14 @@ class World:
 
     def _said(self, scene: Scene, rng: Random, stage: int) -> list[str]:
         """A description, one question or several about a scene, with the answers."""
-        shares = {"description": 40, "question": 35, "several": 25}
+        shares = {"description": 40, "question": 15, "several": 45}
         if stage == 3:
-            shares = {"description": 20, "question": 50, "several": 30}
+            shares = {"description": 20, "question": 20, "several": 60}
         kind = weighted(rng, shares)
         if kind == "description":
             ask = DESCRIBE if stage == 2 else rng.choice(DESCRIBE_TOO)
             return [ask, description(scene, rng)]
-        number = 1 if kind == "question" else rng.randint(2, 3)
+        number = 1 if kind == "question" else rng.randint(3, 5)
         asked = several(scene, rng, self.concepts, number)
         return [words for turn in asked for words in turn]
 

@@ -324,6 +324,17 @@ def test_text_documents(world: World) -> None:
     assert not any(IMAGE in text for text in texts)
 
 
+def test_held_out_sentences_are_no_training_text():
+    """Catches a text loss measured on sentences that the LLM has read."""
+    seen, unseen = set(corpus.wordnet(False)), set(corpus.wordnet(True))
+    assert not seen & unseen
+    assert 0.05 < len(unseen) / len(seen | unseen) < 0.15
+    rng = Random(0)
+    for _ in range(50):
+        assert unseen.issuperset(corpus.wordnet_document(rng, True).split("\n"))
+        assert seen.issuperset(corpus.wordnet_document(rng, False).split("\n"))
+
+
 def test_every_arrangement_can_be_asked_about():
     """Catches a pair of which all other places are held out: training stopped at one."""
     boxes = {

@@ -216,22 +216,16 @@ def test_codebook_has_length_one():
 
 @pytest.mark.parametrize("local", [True, False])
 @torch.no_grad()
-def test_only_a_local_code_keeps_to_its_neighbourhood(local: bool):
-    """Catches a norm or attention through which a far corner changes every code."""
+def test_only_a_local_code_keeps_to_its_own_square(local: bool):
+    """Catches a code that changes with the pixels of a neighbour, or squares mixed up."""
     torch.manual_seed(0)
     model = VQTokenizer(replace(CFG, vq_local=local))
     pixels = torch.rand(1, 3, 96, 96) * 2 - 1
     changed = pixels.clone()
-    changed[:, :, :8, :8] *= -1  # the pixels of the first code
+    changed[:, :, :8, 8:16] *= -1  # the pixels of the second code of the first row
     moved = (model.latents(pixels) - model.latents(changed)).abs().amax(dim=-1)[0] > 1e-6
-    assert moved[0, 0]
-    assert bool(moved[4:].any() or moved[:, 4:].any()) != local
-    ids = torch.zeros(1, 144, dtype=torch.long)
-    other = ids.clone()
-    other[0, 0] = 1
-    drawn = (model.decode(ids) - model.decode(other)).abs().amax(dim=1)[0] > 1e-6
-    assert drawn[:8, :8].any()
-    assert bool(drawn[56:].any() or drawn[:, 56:].any()) != local
+    assert moved[0, 1]
+    assert (moved.sum().item() == 1) == local
 
 
 @torch.no_grad()
