@@ -158,7 +158,7 @@ TINY = Config(
     und_depth=4,
     und_heads=4,
     und_text_depth=3,
-    n_codes=512,
+    n_codes=1024,
     vq_channels=16,
     vq_multipliers=(1, 2, 2, 4),
     vq_res_blocks=1,
@@ -179,7 +179,7 @@ TINY = Config(
     max_positions=512,
     pack_length=192,
     siglip=Phase("siglip", 1e-3, 1300, 128, warmup=50, schedule="cosine", weight_decay=0.1),
-    vq=Phase("vq", 1e-3, 3200, 16, warmup=100, schedule="cosine"),
+    vq=Phase("vq", 1e-3, 3000, 16, warmup=100, schedule="cosine"),
     llm=Phase("llm", 2e-3, 500, 60, warmup=50),
     stages=(
         replace(TABLE_1[0], learning_rate=2e-3, steps=300, batch=60, warmup=9),

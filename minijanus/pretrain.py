@@ -26,7 +26,7 @@ from minijanus.vq_tokenizer import VQTokenizer
 # a package; the paper starts from released ones.
 BPE_LINES = 20_000  # documents the text tokenizer is trained on
 RESTART_EVERY = 50  # steps over which a code must be used once, or starts anew
-RESTART_UNTIL = 0.15  # share of the VQ's steps after which codes are left in peace
+RESTART_UNTIL = 0.5  # share of the VQ's steps after which codes are left in peace
 PLAIN_TEXT = Stage("text", 0.0, 0, 0, number=2)  # the format of the LLM's pre-training
 
 
