@@ -1,7 +1,7 @@
 """The two networks of the VQ tokenizer: pixels to a small map, and back (paper §4.1).
 
 The architecture is LlamaGen's VQ-16, which Janus took over; the config sets its size, and
-whether it is local: then a place of the small map depends on the pixels around it alone.
+whether they are local: then no place of a map looks further than convolutions reach.
 Legend: b batch, c channels, h w of a picture or feature map.
 """
 

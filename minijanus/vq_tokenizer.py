@@ -1,6 +1,7 @@
 """The VQ tokenizer: a picture as codes of a codebook, 16x down (paper §3.1, §4.1).
 
-Its encoder and decoder are in vq_network.py, its losses in vq_losses.py.
+Its encoder and decoder are in vq_network.py, its losses in vq_losses.py. If the config says
+local, the encoder sees each code's square of pixels alone, the decoder also its neighbours.
 Outside this file it is `encode`, `decode`, `codebook`.
 Legend: b batch, c h w picture or feature map, n = h w codes, k codes, d width of a code.
 """
