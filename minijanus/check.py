@@ -6,6 +6,10 @@ A wrong answer raises AssertionError with one sentence that helps.
 
 from collections.abc import Callable
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
 from minijanus.config import TINY
 from minijanus.records import IMAGE, Record, turns
 from minijanus.sequence import Span, to_sequence
@@ -62,3 +66,67 @@ def predicting_positions(answer: Callable[[Span], list[int]]) -> None:
         f"{span.length} hidden states, each one position before its code."
     )
     verdict(found == list(range(6, 70)), "1.3, every code has its prediction", advice)
+
+
+def patches(answer: Callable[[Tensor, int], Tensor]) -> None:
+    """Exercise 2.1: pictures cut into squares, against torch's own `unfold`."""
+    for p, height, width in ((8, 16, 16), (4, 8, 20)):
+        pixels = torch.arange(2.0 * 3 * height * width).reshape(2, 3, height, width)
+        found = answer(pixels, p)
+        if is_todo(found, "2.1"):
+            return
+        truth = F.unfold(pixels, p, stride=p).transpose(1, 2)
+        shape = tuple(truth.shape)
+        verdict(
+            found.shape == truth.shape and torch.equal(found, truth),
+            f"2.1, {shape[1]} patches of {shape[2]} numbers, row by row",
+            f"{height} x {width} pixels in patches of {p} make {shape}: yours have the "
+            f"shape {tuple(found.shape)}, or another order inside.",
+        )
+
+
+def pair_loss(answer: Callable[[Tensor], Tensor]) -> None:
+    """Exercise 2.3: SigLIP's loss, against binary cross-entropy; knows the known bug."""
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0], [1.0, -4.0, 0.2]])
+    found, yes = float(answer(logits)), torch.eye(3)
+    truth = float(F.binary_cross_entropy_with_logits(logits, yes, reduction="sum")) / 3
+    if abs(found + float(F.logsigmoid(yes * logits).sum()) / 3) < 1e-5:
+        print("todo: exercise 2.3, no wrong pair is ever told no")
+        return
+    advice = f"this batch has a loss of {truth:.3f}, yours says {found:.3f}."
+    verdict(abs(found - truth) < 1e-5, "2.3, every pair is told yes or no", advice)
+
+
+def nearest_codes(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Exercise 3.1: ids of the nearest codes, against torch's own distances."""
+    generator = torch.Generator().manual_seed(0)
+    for lengths in (torch.ones(40, 1), 3 * torch.rand(40, 1, generator=generator)):
+        codes = torch.randn(40, 8, generator=generator) * lengths
+        points = torch.randn(200, 8, generator=generator)
+        found = answer(points, codes)
+        if is_todo(found, "3.1"):
+            return
+        right = (found == torch.cdist(points, codes).argmin(dim=-1)).sum().item()
+        advice = (
+            f"{right} of 200 points got their nearest code: write out the square of the "
+            "distance and keep each term that differs from code to code."
+        )
+        verdict(right == 200, "3.1, 200 of 200 points got their nearest code", advice)
+
+
+def straight_through(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Exercise 3.3: codes forward, the codes' gradient backward; knows the known bug."""
+    z = torch.tensor([2.0, -1.0], requires_grad=True)
+    codes, slope = torch.tensor([3.0, 0.5]), torch.tensor([5.0, -4.0])
+    out = answer(z, codes)
+    (gradient,) = torch.autograd.grad((out * slope).sum(), z, allow_unused=True)
+    forward = torch.allclose(out, codes)
+    if forward and (gradient is None or not gradient.any()):
+        print("todo: exercise 3.3, no gradient reaches z")
+        return
+    passed = gradient is not None and torch.allclose(gradient, slope)
+    advice = (
+        f"forward gave {out.tolist()} for the codes {codes.tolist()}, and z should get "
+        f"the gradient {slope.tolist()}: which of the three terms must be held still?"
+    )
+    verdict(forward and passed, "3.3, codes go forward, the gradient goes back", advice)

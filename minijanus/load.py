@@ -13,11 +13,19 @@ from minijanus import checkpoint
 from minijanus.config import PRESETS, Config
 from minijanus.janus import Janus
 from minijanus.lab import UserError
+from minijanus.siglip import SigLIP
 from minijanus.text import Tokenizer
 
 PHASES = ("siglip", "vq", "llm", "stage1", "stage2", "stage3")
 SHIPPED = Path(__file__).parent.parent / "data" / "checkpoints"
 NOT_JANUS = "siglip."  # SigLIP's text tower and pooling head, shipped for notebooks only
+SIGLIP_NAMES = {  # SigLIP's own names -> those in its checkpoint; Janus keeps the first
+    "vision.": "und.encoder.",
+    "pool.": NOT_JANUS + "pool.",
+    "text.": NOT_JANUS + "text.",
+    "log_scale": NOT_JANUS + "log_scale",
+    "bias": NOT_JANUS + "bias",
+}
 
 
 def build(cfg: Config) -> Janus:
@@ -75,6 +83,24 @@ def load_janus(
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     stage = int(upto[-1]) if upto.startswith("stage") else 1
     return janus.to(device).eval(), tokenizer, stage
+
+
+def load_siglip(
+    folder: Path, device: torch.device | str = "cpu"
+) -> tuple[SigLIP, Tokenizer]:
+    """All of SigLIP as it was pre-trained, text tower too, and the text tokenizer."""
+    path = folder / "siglip.safetensors"
+    tensors, manifest = checkpoint.load(path)
+    cfg = PRESETS[manifest["preset"]]
+    siglip = SigLIP(cfg, cfg.vocabulary)
+    own = {
+        name + stored[len(there) :]: tensor.float()
+        for stored, tensor in tensors.items()
+        for name, there in SIGLIP_NAMES.items()
+        if stored.startswith(there)
+    }
+    checkpoint.load_into(siglip, own, path.name)
+    return siglip.to(device).eval(), Tokenizer.load(folder / "tokenizer.json")
 
 
 def ship(run: Path, folder: Path) -> None:

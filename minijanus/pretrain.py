@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from minijanus.config import Config, Stage
 from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.janus import Janus
-from minijanus.load import NOT_JANUS
+from minijanus.load import SIGLIP_NAMES
 from minijanus.loop import run_phase
 from minijanus.records import Source
 from minijanus.sequence import Batch, pack, to_sequence
@@ -84,15 +84,11 @@ def train_siglip(
             "matched": matched.float().mean(),
         }
 
-    keep = {
-        "vision.": "und.encoder.",
-        "pool.": NOT_JANUS + "pool.",
-        "text.": NOT_JANUS + "text.",
-    }
-    keep |= {"log_scale": NOT_JANUS + "log_scale", "bias": NOT_JANUS + "bias"}
     groups = [list(model.named_parameters())]
     prepare = partial(caption_pairs, cfg, source, tokenizer)
-    return run_phase(cfg, phase, model, groups, prepare, step_loss, folder, keep, deadline)
+    return run_phase(
+        cfg, phase, model, groups, prepare, step_loss, folder, SIGLIP_NAMES, deadline
+    )
 
 
 class VQTraining(nn.Module):

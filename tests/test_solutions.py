@@ -23,6 +23,14 @@ WRONG = {  # a near miss of each, which its check must not accept
     "1.2": "changed = 64",
     "1.3": "def predicting_positions(span):\n"
     "    return list(range(span.start, span.start + span.length))",
+    "2.1": "def patches(pixels, p):\n    return pixels.reshape(len(pixels), -1, 3 * p * p)",
+    "2.2": "changed = 1",
+    "2.3": "def pair_loss(logits):\n"
+    "    labels = 2 * torch.eye(len(logits)) - 1\n"
+    "    return -F.logsigmoid(labels * logits).mean()",
+    "3.1": "def nearest(points, codes):\n    return (points @ codes.T).argmax(dim=-1)",
+    "3.2": "predicted = (64, True)",
+    "3.3": "def straight_through(z, codes):\n    return codes + (z - codes).detach()",
 }
 
 
