@@ -166,6 +166,7 @@ class SigLIP(nn.Module):
 
     def __init__(self, cfg: Config, vocabulary: int):
         super().__init__()
+        self.cfg = cfg
         self.vision = VisionTransformer(cfg)
         self.pool = MapPooling(cfg.und_width, cfg.und_heads)
         self.text = TextTower(cfg, vocabulary)
