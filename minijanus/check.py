@@ -5,15 +5,18 @@ A wrong answer raises AssertionError with one sentence that helps.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minijanus.adaptors import Adaptor
 from minijanus.config import TINY
 from minijanus.records import IMAGE, Record, turns
 from minijanus.sequence import Span, to_sequence
 from minijanus.text import Tokenizer
+from minijanus.vq_tokenizer import Quantizer
 
 
 def is_todo(answer: object, exercise: str) -> bool:
@@ -130,3 +133,35 @@ def straight_through(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         f"the gradient {slope.tolist()}: which of the three terms must be held still?"
     )
     verdict(forward and passed, "3.3, codes go forward, the gradient goes back", advice)
+
+
+def adaptor(answer: Callable[..., Tensor]) -> None:
+    """Exercise 4.1: a two-layer MLP by hand, against `Adaptor`."""
+    torch.manual_seed(1)
+    model, x = Adaptor(6, 10), 3 * torch.randn(20, 6)
+    found = answer(x, *(p.detach() for p in model.parameters()))
+    if is_todo(found, "4.1"):
+        return
+    with torch.no_grad():
+        truth = model(x)
+    verdict(found.shape == truth.shape, "4.1, the shape", f"make it {tuple(truth.shape)}.")
+    far = (found - truth).abs().max().item()
+    advice = (
+        f"your numbers are up to {far:.4f} away: look at the biases and the exact GELU."
+    )
+    verdict(far < 1e-4, "4.1, your adaptor computes what Adaptor does", advice)
+
+
+def first_table(answer: Callable[[Tensor], Tensor]) -> None:
+    """Exercise 4.3: the table's first rows, from a stored codebook of uneven rows."""
+    quantize = Quantizer(replace(TINY, n_codes=12))
+    with torch.no_grad():
+        quantize.embedding.weight *= torch.linspace(0.2, 3, 12)[:, None]
+    stored, truth = quantize.embedding.weight.detach(), quantize.codebook.detach()
+    found = answer(stored.clone())
+    if torch.equal(found, stored):
+        print("todo: exercise 4.3, the rows have any length")
+        return
+    advice = "each row must be the code as the decoder sees it: what does `codebook` do?"
+    good = found.shape == truth.shape and torch.allclose(found, truth, atol=1e-5)
+    verdict(good, "4.3, the table starts as the codebook", advice)
