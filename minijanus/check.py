@@ -13,6 +13,7 @@ from torch import Tensor
 
 from minijanus.adaptors import Adaptor
 from minijanus.config import TINY
+from minijanus.llm import rope_tables, rotate
 from minijanus.records import IMAGE, Record, turns
 from minijanus.sequence import Span, to_sequence
 from minijanus.text import Tokenizer
@@ -165,3 +166,31 @@ def first_table(answer: Callable[[Tensor], Tensor]) -> None:
     advice = "each row must be the code as the decoder sees it: what does `codebook` do?"
     good = found.shape == truth.shape and torch.allclose(found, truth, atol=1e-5)
     verdict(good, "4.3, the table starts as the codebook", advice)
+
+
+def turned(answer: Callable[[Tensor, int, float], Tensor]) -> None:
+    """Exercise 5.1: rotary positions of one vector, against `rotate`."""
+    vector = torch.randn(8, generator=torch.Generator().manual_seed(0))
+    for position, theta in ((0, 10_000.0), (3, 10_000.0), (50, 100.0)):
+        found = answer(vector.clone(), position, theta)
+        if is_todo(found, "5.1"):
+            return
+        rope = rope_tables(torch.tensor([[position]]), 8, theta)
+        truth = rotate(vector[None, None, None], rope)[0, 0, 0]
+        far = (found - truth).abs().max().item()
+        advice = (
+            f"at position {position} your vector is up to {far:.3f} away: number i of the "
+            "first half turns together with number i of the second half."
+        )
+        verdict(far < 1e-3, f"5.1, right at position {position}", advice)
+
+
+def positions_to_run(answer: Callable[[int, int], Tensor]) -> None:
+    """Exercise 5.3: positions behind a cache; knows the known bug."""
+    if answer(5, 1).tolist() == [[0]]:
+        print("todo: exercise 5.3, a new word would stand beside the first one")
+        return
+    for cached, new in ((0, 4), (4, 1), (7, 3)):
+        found, truth = answer(cached, new).tolist(), [list(range(cached, cached + new))]
+        advice = f"with {cached} cached, {new} new ones stand at {truth[0]}, not {found}."
+        verdict(found == truth, f"5.3, right behind {cached} cached positions", advice)

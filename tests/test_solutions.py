@@ -35,6 +35,14 @@ WRONG = {  # a near miss of each, which its check must not accept
     "    return F.gelu(x @ w1.T + b1, approximate='tanh') @ w2.T",
     "4.2": "codebook_same, table_same = False, False",
     "4.3": "def first_table(stored):\n    return stored / stored.norm()",
+    "5.1": "def turned(vector, position, theta):\n"
+    "    angle = torch.tensor(position * theta ** -(torch.arange(4) / 4))\n"
+    "    a, b = vector[::2], vector[1::2]\n"
+    "    turned = a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()\n"
+    "    return torch.stack(turned, dim=1).flatten()",
+    "5.2": "changed = 1",
+    "5.3": "def positions_to_run(cached, new):\n"
+    "    return torch.arange(cached + 1, cached + 1 + new)[None]",
 }
 
 
