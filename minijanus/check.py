@@ -194,3 +194,28 @@ def positions_to_run(answer: Callable[[int, int], Tensor]) -> None:
         found, truth = answer(cached, new).tolist(), [list(range(cached, cached + new))]
         advice = f"with {cached} cached, {new} new ones stand at {truth[0]}, not {found}."
         verdict(found == truth, f"5.3, right behind {cached} cached positions", advice)
+
+
+def scored_tokens(answer: Callable[[list[tuple[list[int], bool]]], list[bool]]) -> None:
+    """Exercise 6.1: the targets of a conversation in stage III, by hand."""
+    pieces = [([7, 8, 9], False), ([5, 2], True), ([7], False), ([4, 4, 2], True)]
+    found, truth = answer(pieces), [False] * 4 + [True] * 2 + [False] + [True] * 3
+    if is_todo(found, "6.1"):
+        return
+    advice = f"for 1 + 3 + 2 + 1 + 3 tokens you say {found}: only answers are scored."
+    verdict(list(found) == truth, "6.1, answers and their EOS, nothing else", advice)
+
+
+def who_sees_whom(answer: Callable[[Tensor], Tensor]) -> None:
+    """Exercise 6.3: the mask of a packed row; knows the known bug."""
+    documents = torch.tensor([0, 0, 0, 1, 1, 2])
+    found, truth = answer(documents), torch.zeros(6, 6, dtype=torch.bool)
+    for query in range(6):
+        for key in range(query + 1):
+            truth[query, key] = documents[query] == documents[key]
+    if torch.equal(found, torch.ones(6, 6).tril().bool()):
+        print("todo: exercise 6.3, the second document sees the first")
+        return
+    wrong = int((found != truth).sum())
+    advice = f"{wrong} of 36 entries are wrong: one's own document, and nothing later."
+    verdict(wrong == 0, "6.3, no document sees another", advice)

@@ -43,6 +43,11 @@ WRONG = {  # a near miss of each, which its check must not accept
     "5.2": "changed = 1",
     "5.3": "def positions_to_run(cached, new):\n"
     "    return torch.arange(cached + 1, cached + 1 + new)[None]",
+    "6.1": "def scored_tokens(pieces):\n"
+    "    return [is_answer for ids, is_answer in pieces for _ in ids]",
+    "6.2": "changed = 7",
+    "6.3": "def who_sees_whom(documents):\n"
+    "    return documents[:, None] == documents[None, :]",
 }
 
 
