@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from minijanus.adaptors import Adaptor
-from minijanus.config import TINY
+from minijanus.config import TINY, Phase
 from minijanus.llm import rope_tables, rotate
+from minijanus.loop import learning_rate
 from minijanus.records import IMAGE, Record, turns
 from minijanus.sequence import Span, to_sequence
 from minijanus.text import Tokenizer
@@ -219,3 +220,30 @@ def who_sees_whom(answer: Callable[[Tensor], Tensor]) -> None:
     wrong = int((found != truth).sum())
     advice = f"{wrong} of 36 entries are wrong: one's own document, and nothing later."
     verdict(wrong == 0, "6.3, no document sees another", advice)
+
+
+def rate(answer: Callable[[int, int, int, float], float]) -> None:
+    """Exercise 7.1: warm-up and cosine, against the loop's own schedule."""
+    phase = Phase("trial", 2e-3, 50, 1, warmup=10, schedule="cosine")
+    for step in (0, 4, 9, 10, 30, 49):
+        found, truth = answer(step, 50, 10, 2e-3), learning_rate(phase, step)
+        if is_todo(found, "7.1"):
+            return
+        advice = f"step {step} of 50 has the rate {truth:.6f}, yours is {found:.6f}."
+        verdict(abs(found - truth) < 1e-9, f"7.1, the rate of step {step}", advice)
+
+
+def through_frozen(answer: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    """Exercise 7.3: gradients pass a frozen module; knows the known bug."""
+    torch.manual_seed(0)
+    frozen, x = nn.Linear(3, 2), torch.ones(1, 3, requires_grad=True)
+    truth = frozen.weight.detach().sum(dim=0, keepdim=True)
+    out = answer(frozen, x)
+    if not out.requires_grad:
+        print("todo: exercise 7.3, no gradient comes back to x")
+        return
+    out.sum().backward()
+    kept = [name for name, p in frozen.named_parameters() if p.grad is not None]
+    verdict(not kept, "7.3, the frozen weights keep no gradient", f"{kept} still get one.")
+    good = x.grad is not None and torch.allclose(x.grad, truth)
+    verdict(good, "7.3, and x gets its own", "x should get the gradient of the module.")

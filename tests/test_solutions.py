@@ -46,6 +46,11 @@ WRONG = {  # a near miss of each, which its check must not accept
     "6.1": "def scored_tokens(pieces):\n"
     "    return [is_answer for ids, is_answer in pieces for _ in ids]",
     "6.2": "changed = 7",
+    "7.1": "def rate(step, steps, warmup, full):\n"
+    "    rise = min(1, (step + 1) / warmup)\n"
+    "    return full * rise * 0.5 * (1 + math.cos(math.pi * step / steps))",
+    "7.2": "adaptor_gets_one = False",
+    "7.3": "def through_frozen(frozen, x):\n    return frozen(x)",
     "6.3": "def who_sees_whom(documents):\n"
     "    return documents[:, None] == documents[None, :]",
 }

@@ -1,0 +1,85 @@
+"""What the three stage notebooks share: begin where the phase before ended, train, compare.
+
+They run the same `train_stage` as `make train`, for fewer steps and in a folder of its own.
+"""
+
+import csv
+import os
+import sys
+import tempfile
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from minijanus.config import PRESETS, Stage
+from minijanus.janus import Janus
+from minijanus.lab import UserError, device
+from minijanus.load import PHASES, SHIPPED, load_janus
+from minijanus.text import Tokenizer
+from minijanus.train import train_stage
+from minijanus.world import World
+
+
+def preset() -> str:
+    """Which preset a stage notebook trains; MINIJANUS_PRESET overrides.
+
+    `small` on a GPU if its checkpoints are there, else `tiny`.
+    """
+    wanted = os.environ.get("MINIJANUS_PRESET", "")
+    if wanted and not (SHIPPED / wanted / "stage3.json").exists():
+        raise UserError(
+            f"MINIJANUS_PRESET={wanted} has no checkpoints in {SHIPPED.name}: "
+            f"choose one of {', '.join(p for p in PRESETS if (SHIPPED / p).exists())}."
+        )
+    here = (SHIPPED / "small" / "stage3.json").exists()
+    return wanted or ("small" if device().type == "cuda" and here else "tiny")
+
+
+def before_stage(number: int) -> tuple[Janus, Tokenizer]:
+    """The shipped model as the stage finds it, ready to train, and its tokenizer."""
+    earlier = PHASES[PHASES.index(f"stage{number}") - 1]
+    janus, tokenizer, _ = load_janus(SHIPPED / preset(), earlier, device=device())
+    return janus, tokenizer
+
+
+def train_a_little(
+    janus: Janus, tokenizer: Tokenizer, world: World, stage: Stage, steps: int
+) -> list[dict[str, float]]:
+    """Train the stage in so few steps; what the log says, one row every ten steps.
+
+    The schedule is the stage's own, squeezed; the bar goes where the notebook prints.
+    """
+    short = replace(stage, steps=steps, warmup=min(stage.warmup, steps // 10))
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(sys.stdout):
+        train_stage(janus.cfg, short, janus, tokenizer, world, Path(folder))
+        janus.eval()
+        return log_of(Path(folder) / f"{stage.name}.csv")
+
+
+def log_of(path: Path) -> list[dict[str, float]]:
+    """The rows of a training log; what was not measured in a row is left out."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+
+
+def weights(janus: Janus) -> dict[str, dict[str, Tensor]]:
+    """A copy of all weights, by the parts of Figure 3."""
+    return {
+        part: {name: p.detach().clone() for name, p in module.named_parameters()}
+        for part, module in janus.parts().items()
+    }
+
+
+def moved(before: dict[str, dict[str, Tensor]], janus: Janus) -> dict[str, float]:
+    """How far each part has moved since `before`: length of the change over the length."""
+    now = weights(janus)
+    shares = {}
+    for part, tensors in before.items():
+        change = sum((now[part][name] - t).square().sum() for name, t in tensors.items())
+        shares[part] = float(
+            (change / sum(t.square().sum() for t in tensors.values())) ** 0.5
+        )
+    return shares
