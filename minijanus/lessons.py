@@ -11,12 +11,15 @@ from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from minijanus.config import PRESETS, Stage
+from minijanus.images import generation_pixels
 from minijanus.janus import Janus
 from minijanus.lab import UserError, device
 from minijanus.load import PHASES, SHIPPED, load_janus
+from minijanus.sequence import pack, to_sequence
 from minijanus.text import Tokenizer
 from minijanus.train import train_stage
 from minijanus.world import World
@@ -83,3 +86,17 @@ def moved(before: dict[str, dict[str, Tensor]], janus: Janus) -> dict[str, float
             (change / sum(t.square().sum() for t in tensors.values())) ** 0.5
         )
     return shares
+
+
+@torch.no_grad()
+def drawing_loss(
+    janus: Janus, tokenizer: Tokenizer, world: World, category: bool, count: int = 40
+) -> float:
+    """The mean loss of a code, over so many pictures of a world, each with its prompt."""
+    stage = janus.cfg.stage(2)
+    records = [world.record("generation", i, 2, category) for i in range(count)]
+    rows = [to_sequence(r, stage, tokenizer, janus.lengths()) for r in records]
+    batch = pack(rows, janus.cfg.pack_length, janus.cfg.max_positions).to(janus.device)
+    pixels = [generation_pixels(r.images[0], janus.cfg.image_size) for r in records]
+    ids = janus.gen.encode(torch.stack(pixels).to(janus.device))
+    return float(janus.loss(batch, {"gen": ids})["generation"])

@@ -51,6 +51,9 @@ WRONG = {  # a near miss of each, which its check must not accept
     "    return full * rise * 0.5 * (1 + math.cos(math.pi * step / steps))",
     "7.2": "adaptor_gets_one = False",
     "7.3": "def through_frozen(frozen, x):\n    return frozen(x)",
+    "8.1": "def first(text):\n    return text.split('.')[0] + '.'",
+    "8.2": "keep_features, keep_ids = False, True",
+    "8.3": "def unconditional(ids, boi, pad):\n    return [pad] * boi + [ids[boi]]",
     "6.3": "def who_sees_whom(documents):\n"
     "    return documents[:, None] == documents[None, :]",
 }
