@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from minijanus.check import is_todo, verdict
 from minijanus.sequence import first_sentence, without_condition
+from minijanus.text import EOS, chat_pieces
 
 
 def first(answer: Callable[[str], str]) -> None:
@@ -32,3 +33,33 @@ def unconditional(answer: Callable[[list[int], int, int], list[int]]) -> None:
     truth = without_condition([*ids, 9, 9], 4, pad)[:5]
     advice = f"of {ids} with BOI at 4 training makes {truth}, you make {found}."
     verdict(found == truth, "8.3, as long as before, PAD where words were", advice)
+
+
+def conversation(answer: Callable[[list[tuple[str, str]], str], str]) -> None:
+    """Exercise 9.1: the chat template, against `chat_pieces`."""
+    for turns in (
+        [("Is there a dog?", "yes")],
+        [("Hello.", "Hello!"), ("How many?", "two")],
+    ):
+        found = answer(turns, EOS)
+        if is_todo(found, "9.1"):
+            return
+        messages = [
+            {"role": role, "content": words}
+            for turn in turns
+            for role, words in zip(("user", "assistant"), turn, strict=True)
+        ]
+        truth = "".join(text for text, _ in chat_pieces(messages))
+        verdict(found == truth, f"9.1, {len(turns)} turn(s)", f"it is {truth!r}.")
+
+
+def labels(answer: Callable[[list[int], int, int], list[int]]) -> None:
+    """Exercise 9.3: EOS is a target although it is also PAD; knows the known bug."""
+    row, length = [1, 40, 41, 2, 2, 2], 4
+    found = list(answer(list(row), length, 2))
+    if found == [1, 40, 41, -100, -100, -100]:
+        print("todo: exercise 9.3, the model never learns to stop")
+        return
+    truth = row[:length] + [-100] * 2
+    advice = f"{row} has {length} real tokens, so {truth}; you say {found}."
+    verdict(found == truth, "9.3, EOS counts, padding does not", advice)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from minijanus.config import PRESETS, Stage
-from minijanus.images import generation_pixels
+from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.janus import Janus
 from minijanus.lab import UserError, device
 from minijanus.load import PHASES, SHIPPED, load_janus
@@ -100,3 +100,19 @@ def drawing_loss(
     pixels = [generation_pixels(r.images[0], janus.cfg.image_size) for r in records]
     ids = janus.gen.encode(torch.stack(pixels).to(janus.device))
     return float(janus.loss(batch, {"gen": ids})["generation"])
+
+
+@torch.no_grad()
+def answer_loss(janus: Janus, tokenizer: Tokenizer, world: World, count: int = 60) -> float:
+    """The mean loss of a token of an answer, over so many questions about pictures."""
+    stage = janus.cfg.stage(3)
+    records = [world.record("understanding", i, 3) for i in range(count)]
+    rows = [to_sequence(r, stage, tokenizer, janus.lengths()) for r in records]
+    batch = pack(rows, janus.cfg.pack_length, janus.cfg.max_positions).to(janus.device)
+    pixels = [
+        understanding_pixels(image, janus.cfg.image_size)
+        for record in records
+        for image in record.images
+    ]
+    features = janus.und.encode(torch.stack(pixels).to(janus.device))
+    return float(janus.loss(batch, {"und": features})["understanding"])

@@ -54,6 +54,10 @@ WRONG = {  # a near miss of each, which its check must not accept
     "8.1": "def first(text):\n    return text.split('.')[0] + '.'",
     "8.2": "keep_features, keep_ids = False, True",
     "8.3": "def unconditional(ids, boi, pad):\n    return [pad] * boi + [ids[boi]]",
+    "9.1": "def conversation(turns, end):\n"
+    "    return ''.join(f'User: {a}\\n\\nAssistant: {b}\\n\\n' for a, b in turns)",
+    "9.2": "larger_part = False",
+    "9.3": "def labels(ids, length, pad):\n    return list(ids)",
     "6.3": "def who_sees_whom(documents):\n"
     "    return documents[:, None] == documents[None, :]",
 }
