@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import torch
+from torch import Tensor
+
 from minijanus.check import is_todo, verdict
 from minijanus.sequence import first_sentence, without_condition
 from minijanus.text import EOS, chat_pieces
@@ -63,3 +66,29 @@ def labels(answer: Callable[[list[int], int, int], list[int]]) -> None:
     truth = row[:length] + [-100] * 2
     advice = f"{row} has {length} real tokens, so {truth}; you say {found}."
     verdict(found == truth, "9.3, EOS counts, padding does not", advice)
+
+
+def scores_of(answer: Callable[[Tensor, Tensor, float], Tensor], s: float) -> Tensor | None:
+    """What an answer makes of two rows of scores."""
+    return answer(torch.tensor([3.0, 0.0, -1.0]), torch.tensor([1.0, 0.0, 1.0]), s)
+
+
+def guided(answer: Callable[[Tensor, Tensor, float], Tensor]) -> None:
+    """Exercise 10.1: guidance, worked by hand."""
+    by_hand = {0: [1.0, 0.0, 1.0], 1: [3.0, 0.0, -1.0], 5: [11.0, 0.0, -9.0]}
+    for s, truth in by_hand.items():
+        found = scores_of(answer, s)
+        if is_todo(found, "10.1"):
+            return
+        good = torch.allclose(found, torch.tensor(truth))
+        verdict(good, f"10.1, s = {s}", f"at s = {s} it is {truth}, not {found.tolist()}.")
+
+
+def guided_too_much(answer: Callable[[Tensor, Tensor, float], Tensor]) -> None:
+    """Exercise 10.3: the other formula of guidance; knows the known bug."""
+    if torch.allclose(scores_of(answer, 0), torch.tensor([3.0, 0.0, -1.0])):
+        print("todo: exercise 10.3, at s = 0 the words still have their say")
+        return
+    good = torch.allclose(scores_of(answer, 2), torch.tensor([5.0, 0.0, -3.0]))
+    advice = f"at s = 2 it is [5, 0, -3], not {scores_of(answer, 2).tolist()}."
+    verdict(good, "10.3, s means what the paper says", advice)

@@ -58,6 +58,11 @@ WRONG = {  # a near miss of each, which its check must not accept
     "    return ''.join(f'User: {a}\\n\\nAssistant: {b}\\n\\n' for a, b in turns)",
     "9.2": "larger_part = False",
     "9.3": "def labels(ids, length, pad):\n    return list(ids)",
+    "10.1": "def guided(with_words, without_words, s):\n"
+    "    return s * with_words + without_words",
+    "10.2": 'its_score = "down"',
+    "10.3": "def guided_too_much(with_words, without_words, s):\n"
+    "    return without_words + (s + 1) * (without_words - with_words)",
     "6.3": "def who_sees_whom(documents):\n"
     "    return documents[:, None] == documents[None, :]",
 }
