@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from minijanus.check import is_todo, verdict
 from minijanus.sequence import first_sentence, without_condition
@@ -68,7 +68,7 @@ def labels(answer: Callable[[list[int], int, int], list[int]]) -> None:
     verdict(found == truth, "9.3, EOS counts, padding does not", advice)
 
 
-def scores_of(answer: Callable[[Tensor, Tensor, float], Tensor], s: float) -> Tensor | None:
+def scores_of(answer: Callable[[Tensor, Tensor, float], Tensor], s: float) -> Tensor:
     """What an answer makes of two rows of scores."""
     return answer(torch.tensor([3.0, 0.0, -1.0]), torch.tensor([1.0, 0.0, 1.0]), s)
 
@@ -92,3 +92,34 @@ def guided_too_much(answer: Callable[[Tensor, Tensor, float], Tensor]) -> None:
     good = torch.allclose(scores_of(answer, 2), torch.tensor([5.0, 0.0, -3.0]))
     advice = f"at s = 2 it is [5, 0, -3], not {scores_of(answer, 2).tolist()}."
     verdict(good, "10.3, s means what the paper says", advice)
+
+
+def interval(answer: Callable[[Tensor, Generator], tuple[float, float]]) -> None:
+    """Exercise 11.1: a bootstrap interval, against the normal approximation."""
+    generator = torch.Generator().manual_seed(0)
+    for n in (100, 900):
+        values = (torch.arange(n) % 4 == 0).float()  # a quarter are right
+        found = answer(values, generator)
+        if is_todo(found, "11.1"):
+            return
+        half = 1.96 * (0.25 * 0.75 / n) ** 0.5
+        truth = (0.25 - half, 0.25 + half)
+        far = max(abs(a - b) for a, b in zip(found, truth, strict=True))
+        advice = (
+            f"of {n} values a quarter are right: about ({truth[0]:.3f}, {truth[1]:.3f}), "
+            f"not ({found[0]:.3f}, {found[1]:.3f})."
+        )
+        verdict(far < 0.25 * half, f"11.1, the interval of {n} values", advice)
+
+
+def is_right(answer: Callable[[str, str], bool]) -> None:
+    """Exercise 11.3: reading an answer; knows the known bug."""
+    if answer("another dog", "no"):
+        print('todo: exercise 11.3, "another dog" counts as "no"')
+        return
+    cases = {("Yes.", "yes"): True, (" no ", "no"): True, ("two", "Two"): True}
+    cases |= {("yes and no", "yes"): False, ("", "no"): False}
+    for (said, truth), good in cases.items():
+        found = bool(answer(said, truth))
+        advice = f"{said!r} for {truth!r} should be {good}."
+        verdict(found == good, f"11.3, {said!r} for {truth!r}", advice)

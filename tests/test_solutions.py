@@ -63,6 +63,10 @@ WRONG = {  # a near miss of each, which its check must not accept
     "10.2": 'its_score = "down"',
     "10.3": "def guided_too_much(with_words, without_words, s):\n"
     "    return without_words + (s + 1) * (without_words - with_words)",
+    "11.1": "def interval(values, generator):\n"
+    "    return tuple(torch.quantile(values, torch.tensor([0.025, 0.975])).tolist())",
+    "11.2": "always_yes = 1.0",
+    "11.3": "def is_right(said, truth):\n    return said == truth",
     "6.3": "def who_sees_whom(documents):\n"
     "    return documents[:, None] == documents[None, :]",
 }
