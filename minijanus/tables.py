@@ -28,8 +28,9 @@ READING_ORDER = {
     "How good is it": "judge judge_training scores geneval_mini answers_mini limits "
     "samples evaluate",
     "The world": "concepts sprites layout scenes language questions charts corpus world",
-    "Files and tools": "checkpoint load weights doctor lab check figures tables sheets "
-    "report commands __main__",
+    "The notebooks": "lab figures lessons check check_stages",
+    "Files and tools": "checkpoint load weights doctor tables sheets report commands "
+    "__main__",
 }
 COLUMNS = ("loss", "understanding", "text", "generation")  # of a phase's metrics
 # Our tensors: the part of TRAINS_IN they belong to, and the paper's words for them.
