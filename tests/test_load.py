@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from minijanus import checkpoint, load
+from minijanus.config import TINY
 from minijanus.lab import UserError
-from minijanus.load import load_janus, load_phases, ship
+from minijanus.load import SHIPPED, load_janus, load_phases, load_siglip, ship
+from minijanus.pretrain import caption_pairs
+from minijanus.siglip import same_caption
+from minijanus.world import World
 
 # What each phase trains, typed by hand; SigLIP's text tower is shipped but is not Janus.
 PARTS = {
@@ -136,3 +140,17 @@ def test_a_shipped_run_is_rounded_to_float16_and_whole(run, tmp_path):
         assert torch.equal(tensor, ours.state_dict()[name])
     config = json.loads((shipped / "stage3.json").read_text())["config"]
     assert config["llm_width"] == 32
+
+
+@torch.no_grad()
+def test_all_of_siglip_comes_back():
+    """Catches a part of SigLIP that keeps its random start: nothing would match then."""
+    siglip, tokenizer = load_siglip(SHIPPED / "tiny")
+    janus, _, _ = load_janus(SHIPPED / "tiny", "siglip")
+    for name, tensor in janus.und.encoder.state_dict().items():
+        assert torch.equal(tensor, siglip.vision.state_dict()[name])
+    pixels, ids, mask = caption_pairs(TINY, World(TINY, "heldout"), tokenizer, 0)
+    image, text = siglip.image_embedding(pixels), siglip.text_embedding(ids, mask)
+    match = same_caption(ids)
+    best = (image @ text.T).argmax(dim=1, keepdim=True)
+    assert match.gather(1, best).float().mean() > 0.3  # by luck 1 in 128
