@@ -1,13 +1,42 @@
-"""Checks of the exercises of notebooks 08 to 11, as check.py has them for the others."""
+"""Checks of the exercises of notebooks 07 to 11, as check.py has them for the others."""
 
 from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from minijanus.check import is_todo, verdict
+from minijanus.config import Phase
+from minijanus.loop import learning_rate
 from minijanus.sequence import first_sentence, without_condition
 from minijanus.text import EOS, chat_pieces
+
+
+def rate(answer: Callable[[int, int, int, float], float]) -> None:
+    """Exercise 7.1: warm-up and cosine, against the loop's own schedule."""
+    phase = Phase("trial", 2e-3, 50, 1, warmup=10, schedule="cosine")
+    for step in (0, 4, 9, 10, 30, 49):
+        found, truth = answer(step, 50, 10, 2e-3), learning_rate(phase, step)
+        if is_todo(found, "7.1"):
+            return
+        advice = f"step {step} of 50 has the rate {truth:.6f}, yours is {found:.6f}."
+        verdict(abs(found - truth) < 1e-9, f"7.1, the rate of step {step}", advice)
+
+
+def through_frozen(answer: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    """Exercise 7.3: gradients pass a frozen module; knows the known bug."""
+    torch.manual_seed(0)
+    frozen, x = nn.Linear(3, 2), torch.ones(1, 3, requires_grad=True)
+    truth = frozen.weight.detach().sum(dim=0, keepdim=True)
+    out = answer(frozen, x)
+    if not out.requires_grad:
+        print("todo: exercise 7.3, no gradient comes back to x")
+        return
+    out.sum().backward()
+    kept = [name for name, p in frozen.named_parameters() if p.grad is not None]
+    verdict(not kept, "7.3, the frozen weights keep no gradient", f"{kept} still get one.")
+    good = x.grad is not None and torch.allclose(x.grad, truth)
+    verdict(good, "7.3, and x gets its own", "x should get the gradient of the module.")
 
 
 def first(answer: Callable[[str], str]) -> None:

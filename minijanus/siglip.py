@@ -171,8 +171,9 @@ class SigLIP(nn.Module):
         self.pool = MapPooling(cfg.und_width, cfg.und_heads)
         self.text = TextTower(cfg, vocabulary)
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-        # As nearly all pairs do not match, the bias makes "no" the default: it begins at
-        # the odds of a pair. Differs: SigLIP's -10 are the odds in batches of 32 thousand.
+        # As nearly all pairs do not match, the bias makes "no" the default.
+        # Differs: it begins at the odds of one right pair in this batch; SigLIP's -10 suits
+        # batches of 32 thousand, and a short run could not move it from there.
         self.bias = nn.Parameter(torch.tensor(-math.log(max(1, cfg.siglip.batch - 1))))
 
     def image_embedding(self, pixels: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ WRONG = {  # a near miss of each, which its check must not accept
     "    labels = 2 * torch.eye(len(logits)) - 1\n"
     "    return -F.logsigmoid(labels * logits).mean()",
     "3.1": "def nearest(points, codes):\n    return (points @ codes.T).argmax(dim=-1)",
-    "3.2": "predicted = (64, True)",
+    "3.2": "ids_that_change, spreads = 1, False",
     "3.3": "def straight_through(z, codes):\n    return codes + (z - codes).detach()",
     "4.1": "def adapt(x, w1, b1, w2, b2):\n"
     "    return F.gelu(x @ w1.T + b1, approximate='tanh') @ w2.T",
