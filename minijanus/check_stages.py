@@ -57,14 +57,15 @@ def first(answer: Callable[[str], str]) -> None:
 
 def unconditional(answer: Callable[[list[int], int, int], list[int]]) -> None:
     """Exercise 8.3: the row without its prompt; knows the known bug."""
-    ids, pad = [1, 20, 21, 22, 5], 3
-    found = list(answer(list(ids), 4, pad))
-    if found == [1, 5]:
-        print("todo: exercise 8.3, training never had such a row")
-        return
-    truth = without_condition([*ids, 9, 9], 4, pad)[:5]
-    advice = f"of {ids} with BOI at 4 training makes {truth}, you make {found}."
-    verdict(found == truth, "8.3, as long as before, PAD where words were", advice)
+    for ids, pad in (([1, 20, 21, 22, 5], 9), ([1, 20, 5], 7)):
+        boi = len(ids) - 1
+        found = list(answer(list(ids), boi, pad))
+        if found == [1, 5]:
+            print("todo: exercise 8.3, training never had such a row")
+            return
+        truth = without_condition([*ids, 30, 30], boi, pad)[: boi + 1]
+        advice = f"of {ids} with BOI at {boi} training makes {truth}, you make {found}."
+        verdict(found == truth, "8.3, as long as before, PAD where words were", advice)
 
 
 def conversation(answer: Callable[[list[tuple[str, str]], str], str]) -> None:
@@ -87,14 +88,14 @@ def conversation(answer: Callable[[list[tuple[str, str]], str], str]) -> None:
 
 def labels(answer: Callable[[list[int], int, int], list[int]]) -> None:
     """Exercise 9.3: EOS is a target although it is also PAD; knows the known bug."""
-    row, length = [1, 40, 41, 2, 2, 2], 4
-    found = list(answer(list(row), length, 2))
-    if found == [1, 40, 41, -100, -100, -100]:
-        print("todo: exercise 9.3, the model never learns to stop")
-        return
-    truth = row[:length] + [-100] * 2
-    advice = f"{row} has {length} real tokens, so {truth}; you say {found}."
-    verdict(found == truth, "9.3, EOS counts, padding does not", advice)
+    for row, length in (([1, 40, 41, 2, 2, 2], 4), ([1, 40, 2, 41, 2, 2], 5)):
+        found = list(answer(list(row), length, 2))
+        if found == [-100 if number == 2 else number for number in row]:
+            print("todo: exercise 9.3, the model never learns to stop")
+            return
+        truth = row[:length] + [-100] * (len(row) - length)
+        advice = f"{row} has {length} real tokens, so {truth}; you say {found}."
+        verdict(found == truth, "9.3, EOS counts, padding does not", advice)
 
 
 def scores_of(answer: Callable[[Tensor, Tensor, float], Tensor], s: float) -> Tensor:
@@ -138,7 +139,7 @@ def interval(answer: Callable[[Tensor, Generator], tuple[float, float]]) -> None
             f"of {n} values a quarter are right: about ({truth[0]:.3f}, {truth[1]:.3f}), "
             f"not ({found[0]:.3f}, {found[1]:.3f})."
         )
-        verdict(far < 0.25 * half, f"11.1, the interval of {n} values", advice)
+        verdict(far < 0.12 * half, f"11.1, the interval of {n} values", advice)
 
 
 def is_right(answer: Callable[[str, str], bool]) -> None:
@@ -148,6 +149,7 @@ def is_right(answer: Callable[[str, str], bool]) -> None:
         return
     cases = {("Yes.", "yes"): True, (" no ", "no"): True, ("two", "Two"): True}
     cases |= {("yes and no", "yes"): False, ("", "no"): False}
+    cases |= {("not red", "red"): False, ("one, not two", "two"): False}
     for (said, truth), good in cases.items():
         found = bool(answer(said, truth))
         advice = f"{said!r} for {truth!r} should be {good}."
