@@ -36,7 +36,7 @@ WRONG = {  # a near miss of each, which its check must not accept
     "4.2": "codebook_same, table_same = False, False",
     "4.3": "def first_table(stored):\n    return stored / stored.norm()",
     "5.1": "def turned(vector, position, theta):\n"
-    "    angle = torch.tensor(position * theta ** -(torch.arange(4) / 4))\n"
+    "    angle = position * theta ** -(torch.arange(4) / 4)\n"
     "    a, b = vector[::2], vector[1::2]\n"
     "    turned = a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()\n"
     "    return torch.stack(turned, dim=1).flatten()",
