@@ -54,7 +54,7 @@ def train_a_little(
 
     The schedule is the stage's own, squeezed; the bar goes where the notebook prints.
     """
-    short = replace(stage, steps=steps, warmup=min(stage.warmup, steps // 10))
+    short = replace(stage, steps=steps, warmup=min(stage.warmup, steps // 2))
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(sys.stdout):
         train_stage(janus.cfg, short, janus, tokenizer, world, Path(folder))
         janus.eval()
