@@ -42,6 +42,11 @@ def device() -> torch.device:
     return torch.device(wanted)
 
 
+def wanted_preset() -> str:
+    """The preset that a learner asks the stage notebooks to train, or nothing."""
+    return os.environ.get("MINIJANUS_PRESET", "")
+
+
 def seed(n: int) -> torch.Generator:
     """Seed torch and return a CPU generator of its own for data."""
     torch.manual_seed(n)

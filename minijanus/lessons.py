@@ -4,7 +4,6 @@ They run the same `train_stage` as `make train`, for fewer steps and in a folder
 """
 
 import csv
-import os
 import sys
 import tempfile
 from contextlib import redirect_stderr
@@ -17,7 +16,7 @@ from torch import Tensor
 from minijanus.config import PRESETS, Stage
 from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.janus import Janus
-from minijanus.lab import UserError, device
+from minijanus.lab import UserError, device, wanted_preset
 from minijanus.load import PHASES, SHIPPED, load_janus
 from minijanus.sequence import pack, to_sequence
 from minijanus.text import Tokenizer
@@ -30,7 +29,7 @@ def preset() -> str:
 
     `small` on a GPU if its checkpoints are there, else `tiny`.
     """
-    wanted = os.environ.get("MINIJANUS_PRESET", "")
+    wanted = wanted_preset()
     if wanted and not (SHIPPED / wanted / "stage3.json").exists():
         raise UserError(
             f"MINIJANUS_PRESET={wanted} has no checkpoints in {SHIPPED.name}: "

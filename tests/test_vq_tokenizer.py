@@ -81,7 +81,7 @@ def test_latents_equal_transformers():
 def test_nearest_code_equals_a_loop():
     """Catches the transformers port's search, which normalises neither side."""
     torch.manual_seed(0)
-    model = uneven(VQTokenizer(CFG))
+    model = uneven(VQTokenizer(replace(CFG, vq_local=False)))
     pixels = torch.rand(2, 3, 32, 32) * 2 - 1
     z = model.quant_conv(model.encoder(pixels))
     rows = model.quantize.embedding.weight
