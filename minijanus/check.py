@@ -136,9 +136,7 @@ def straight_through(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         f"for the codes {codes.tolist()} forward gave {out.tolist()}; z got the gradient "
         f"{to_z.tolist()}, the codes {to_codes.tolist()}: what must be held still?"
     )
-    right = (
-        torch.allclose(out, codes) and torch.allclose(to_z, slope) and not to_codes.any()
-    )
+    right = forward and torch.allclose(to_z, slope) and not to_codes.any()
     verdict(right, "3.3, codes go forward, the gradient goes back to z", advice)
 
 
@@ -194,7 +192,7 @@ def turned(answer: Callable[[Tensor, int, float], Tensor]) -> None:
 def positions_to_run(answer: Callable[[int, int], Tensor]) -> None:
     """Exercise 5.3: positions behind a cache; knows the known bug."""
     if answer(5, 1).tolist() == [[0]]:
-        print("todo: exercise 5.3, a new word would stand beside the first one")
+        print("todo: exercise 5.3, a new word would stand in the place of BOS")
         return
     for cached, new in ((0, 4), (4, 1), (7, 3)):
         found, truth = answer(cached, new).tolist(), [list(range(cached, cached + new))]
