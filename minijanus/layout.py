@@ -10,13 +10,15 @@ OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"
 
 # Drawing scenes stand on eighths of the picture, which are whole cells of VQ codes: the
 # same drawing then always falls into the same few codes, which is what makes it learnable.
+# For that reason a thing is as large alone as among three others.
 GRID = 8
+SIDE = 4  # of every drawn thing, in eighths
 INSET = 1 / 64  # keeps neighbours on the grid apart, at a fixed phase of the grid
-PLACES = {  # how many objects: (side, corners) in eighths, one layout drawn by weight
-    1: ((6, ((1, 1),)), (6, ((0, 1),)), (6, ((2, 1),)), (6, ((1, 0),)), (6, ((1, 2),))),
-    2: ((4, ((0, 2), (4, 2))), (4, ((2, 0), (2, 4)))),
-    3: ((4, ((0, 0), (4, 0), (2, 4))), (4, ((2, 0), (0, 4), (4, 4)))),
-    4: ((4, ((0, 0), (4, 0), (0, 4), (4, 4))),),
+PLACES = {  # how many objects: their corners in eighths, one layout drawn by weight
+    1: (((2, 2),), ((0, 2),), ((4, 2),), ((2, 0),), ((2, 4),)),
+    2: (((0, 2), (4, 2)), ((2, 0), (2, 4))),
+    3: (((0, 0), (4, 0), (2, 4)), ((2, 0), (0, 4), (4, 4))),
+    4: (((0, 0), (4, 0), (0, 4), (4, 4)),),
 }
 WEIGHTS = {1: (6, 1, 1, 1, 1), 2: (1, 1), 3: (1, 1), 4: (1,)}
 
@@ -38,11 +40,10 @@ def relation(a: Box, b: Box) -> str | None:
 
 
 def drawn_boxes(rng: Random, count: int) -> list[Box]:
-    """Boxes of equal size on the grid, in random order."""
-    side, corners = rng.choices(PLACES[count], weights=WEIGHTS[count])[0]
-    inset = INSET if count > 1 else 0.0
-    width = side / GRID - 2 * inset
-    boxes = [(x / GRID + inset, y / GRID + inset, width, width) for x, y in corners]
+    """Boxes of one size on the grid, in random order."""
+    corners = rng.choices(PLACES[count], weights=WEIGHTS[count])[0]
+    width = SIDE / GRID - 2 * INSET
+    boxes = [(x / GRID + INSET, y / GRID + INSET, width, width) for x, y in corners]
     rng.shuffle(boxes)
     return boxes
 

@@ -24,8 +24,9 @@ from minijanus.scenes import Group, Scene
 
 Turn = tuple[str, str]  # question, answer
 KINDS = ("existence", "count", "colour", "position", "two_step")
-# Few scenes allow a question about a place, so those that do are asked it more often.
-OFTEN = (*KINDS, "position", "position", "two_step")
+# Whether something is there is the hardest to learn, and few scenes allow a question about
+# a place, so these are asked more often.
+OFTEN = (*KINDS, "existence", "existence", "existence", "position", "position", "two_step")
 POPULAR = 4  # "popular" means the most frequent quarter of the concepts
 
 
@@ -201,7 +202,7 @@ def ask(scene: Scene, rng: Random, concepts: Sequence[Concept], kind: str) -> Tu
 def several(
     scene: Scene, rng: Random, concepts: Sequence[Concept], number: int
 ) -> list[Turn]:
-    """Up to `number` questions, each of another kind, in random order; never none."""
-    kinds = dict.fromkeys(rng.sample(OFTEN, len(OFTEN)))
-    turns = (ask(scene, rng, concepts, kind) for kind in kinds)
-    return list(islice((turn for turn in turns if turn), number))
+    """Up to `number` different questions of all kinds, in random order; never none."""
+    turns = (ask(scene, rng, concepts, kind) for kind in rng.sample(OFTEN, len(OFTEN)))
+    different = dict(turn for turn in turns if turn)
+    return list(islice(different.items(), number))

@@ -24,6 +24,7 @@ from minijanus.layout import OPPOSITE, Box, category_box, drawn_boxes, free_boxe
 T = TypeVar("T")
 RELATED = 0.5  # how often the next thing comes from the first one's group on purpose
 TINTED = 0.3  # how often a thing whose colour is free is tinted in a drawing scene
+TINTED_CATEGORY = 0.5  # and in a category picture: "red car" is a category like "car"
 
 # GenEval's six kinds and what free scenes show; shares in percent.
 DRAWN = {
@@ -144,7 +145,8 @@ class Sampler:
             scene = self._attempt(rng, kind, stream, index)
             if scene.held_out == heldout and scene.shows_unseen() == unseen:
                 return scene
-            if unseen:  # this kind may be one that cannot hold anything out
+            # This kind may be one that cannot hold anything out; a category is always one.
+            if unseen and stream != "category":
                 kind = weighted(rng, shares)
 
     def _attempt(self, rng: Random, kind: str, stream: str, index: int) -> Scene:
@@ -197,14 +199,12 @@ def group_counts(rng: Random, kind: str) -> list[int]:
 
 def pick_colours(rng: Random, kind: str, stream: str, count: int) -> list[str | None]:
     """The colour of each group; two attributed colours always differ."""
-    if stream == "category":
-        return [None]
     if kind == "colours":
         return [rng.choice(tuple(COLOURS))]
     if kind == "attribution":
         return rng.sample(tuple(COLOURS), 2)
     if kind == "single" and stream == "caption":
         return [None]
-    share = TINTED if on_grid(stream) else 0.5
+    share = {"caption": TINTED, "category": TINTED_CATEGORY}.get(stream, 0.5)
     names = tuple(COLOURS)
     return [rng.choice(names) if rng.random() < share else None for _ in range(count)]

@@ -13,7 +13,15 @@ from minijanus import corpus
 from minijanus.charts import Chart, chart_turns, draw_chart, sample_chart
 from minijanus.concepts import BACKGROUNDS, Concept, small_concepts, tiny_concepts
 from minijanus.config import Config
-from minijanus.language import DESCRIBE, DESCRIBE_TOO, a, caption, description, prompt
+from minijanus.language import (
+    DESCRIBE,
+    DESCRIBE_TOO,
+    a,
+    caption,
+    coloured,
+    description,
+    prompt,
+)
 from minijanus.questions import several
 from minijanus.records import IMAGE, Record, about_pictures, turns
 from minijanus.scenes import Sampler, Scene, weighted
@@ -63,12 +71,7 @@ class World:
         return Random(f"{self.cfg.seed}/{self.split}/{stream}/{index}")
 
     def scene(self, stream: str, index: int) -> Scene:
-        """Scene `index` of a stream; the streams of pictures begin anew after n_scenes.
-
-        ValueError where single natural things are asked to show a held-out combination.
-        """
-        if self.unseen and stream == "category":
-            raise ValueError("Category pictures hold no combination; use another stream.")
+        """Scene `index` of a stream; the streams of pictures begin anew after n_scenes."""
         if stream != "text":
             index = self._place(index, MOST_PICTURES if stream == "document" else 1)
         heldout = self.split == "heldout"
@@ -121,7 +124,7 @@ class World:
         scene = self.scene(stream, index)
         rng = self.rng(f"{stream} words", index)
         if category:
-            words = scene.objects[0].concept
+            words = coloured(scene.objects[0].concept, scene.objects[0].colour)
         else:
             words = (prompt if rng.random() < 0.6 else description)(scene, rng)
         picture = self.render(scene)
@@ -147,7 +150,8 @@ class World:
         if kind == "description":
             ask = DESCRIBE if stage == 2 else rng.choice(DESCRIBE_TOO)
             return [ask, description(scene, rng)]
-        number = 1 if kind == "question" else rng.randint(3, 5)
+        most = 5 if stage == 2 else 7
+        number = 1 if kind == "question" else rng.randint(3, most)
         asked = several(scene, rng, self.concepts, number)
         return [words for turn in asked for words in turn]
 
