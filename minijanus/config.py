@@ -178,15 +178,15 @@ TINY = Config(
     llm_ff=512,
     max_positions=512,
     pack_length=192,
-    siglip=Phase("siglip", 1e-3, 900, 128, warmup=50, schedule="cosine", weight_decay=0.1),
+    siglip=Phase("siglip", 1e-3, 1800, 64, warmup=80, schedule="cosine", weight_decay=0.1),
     vq=Phase("vq", 1e-3, 2400, 16, warmup=100, schedule="cosine"),
     llm=Phase("llm", 2e-3, 450, 60, warmup=50),
     stages=(
-        replace(TABLE_1[0], learning_rate=2e-3, steps=250, batch=60, warmup=8),
-        replace(TABLE_1[1], learning_rate=2e-3, steps=1600, batch=60, warmup=45),
+        replace(TABLE_1[0], learning_rate=2e-3, steps=200, batch=60, warmup=6),
+        replace(TABLE_1[1], learning_rate=2e-3, steps=1400, batch=60, warmup=40),
         # Differs: tiny and small know no system prompt, which would be a third of the
         # tokens of every question and never changes.
-        replace(TABLE_1[2], learning_rate=6e-4, steps=2000, batch=60, system_prompt=False),
+        replace(TABLE_1[2], learning_rate=6e-4, steps=1800, batch=60, system_prompt=False),
     ),
     n_scenes=20_000,
 )

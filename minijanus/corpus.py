@@ -103,7 +103,7 @@ def dialogue(
         turns = several(scene, rng, concepts, rng.randint(1, 3))
         said = [words for turn in turns for words in turn]
         return [f"{description(scene, rng)} {said[0]}", *said[1:]]
-    if rng.random() < 0.5:
+    if rng.random() < 0.7:
         return list(document(rng, heldout))
     makers = rng.sample((translation, meaning, addition, membership, more), 2)
     first, second = (make(rng, concepts) for make in makers)
