@@ -21,6 +21,7 @@ HOLDS = {
 }
 HOLDS["stage2"] = (*HOLDS["llm"], *HOLDS["stage1"])
 HOLDS["stage3"] = (*HOLDS["siglip"], *HOLDS["stage2"])
+LOG = "step,seconds,loss,understanding,text,generation\n1,0.1,2.0,2.0,2.0,2.0\n"
 
 
 def part_of(janus: Janus, phase: str) -> dict:
@@ -33,9 +34,9 @@ def save_run(folder: Path, tokenizer: Tokenizer, janus: Janus | None = None) -> 
     janus = janus or build(MICRO)
     for phase in PHASES:
         path = folder / f"{phase}.safetensors"
-        manifest = {"preset": MICRO.name, "phase": phase, "config": asdict(MICRO)}
+        manifest = {"preset": janus.cfg.name, "phase": phase, "config": asdict(janus.cfg)}
         checkpoint.save(path, part_of(janus, phase), manifest)
-        checkpoint.write_text(path.with_suffix(".csv"), "step,seconds,loss\n1,0.1,2.0\n")
+        checkpoint.write_text(path.with_suffix(".csv"), LOG)
     tokenizer.save(folder / "tokenizer.json")
     return folder
 

@@ -4,6 +4,7 @@ A stub is a cell tagged `exercise` that begins `# Exercise 1.1`; the next code c
 `check`, checks it; `Solution 1.1` with a Python block stands in a Markdown cell below.
 """
 
+import ast
 import json
 import re
 import sys
@@ -124,6 +125,41 @@ def learner(monkeypatch):
         yield {"__name__": "__main__"}
 
 
+def defined(source: str) -> set[str]:
+    """The names that a cell gives a value."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name.split(".")[0])
+    return found
+
+
+def used(source: str) -> set[str]:
+    """The names that a cell reads."""
+    nodes = ast.walk(ast.parse(source))
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def needed(code: list[str], place: int) -> list[int]:
+    """The cells that an exercise and its check build on, the setup first."""
+    wanted, found = used(code[place]) | used(code[place + 1]), []
+    for earlier in reversed(range(1, place)):
+        if given := defined(code[earlier]) & wanted:
+            wanted = wanted - given | used(code[earlier])
+            found.append(earlier)
+    return [0, *reversed(found)]
+
+
+def test_a_check_needs_what_its_names_lead_back_to():
+    """Leaving out a cell fails a check; running all of them trains a notebook twice."""
+    code = ["import sys", "a = 1", "a = 2", "train()", "b = a", "def f(): ...", "f(b)"]
+    assert needed(code, 5) == [0, 2, 4]
+
+
 @with_exercises
 def test_stub_says_todo_wrong_fails_solution_is_ok(path: Path, learner: dict, capsys):
     """A solution that nobody runs rots; a check that accepts anything teaches a bug."""
@@ -135,14 +171,16 @@ def test_stub_says_todo_wrong_fails_solution_is_ok(path: Path, learner: dict, ca
         return capsys.readouterr().out
 
     code = [cell["text"] for cell in cells(path, "code")]
-    stubs = {place: number for number, place in exercises(path).items()}
-    for place in range(max(stubs) + 1):
-        if place not in stubs:
-            said(code[place])
-            continue
-        number, check = stubs[place], code[place + 1]
+    stubs, solved, done = exercises(path), solutions(path), set()
+    for number, place in stubs.items():
+        for earlier in needed(code, place):
+            if earlier not in done:
+                said(code[earlier])
+                done.add(earlier)
+        check = code[place + 1]
         assert "todo: " in said(code[place], check), number
         with pytest.raises(AssertionError):
             said(WRONG[number], check)
-        solved = said(solutions(path)[number], check)
-        assert "ok: " in solved and "todo: " not in solved, number
+        right = said(solved[number], check)
+        assert "ok: " in right and "todo: " not in right, number
+        done.add(place)
