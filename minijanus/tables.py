@@ -28,7 +28,7 @@ READING_ORDER = {
     "How good is it": "judge judge_training scores geneval_mini answers_mini limits "
     "samples evaluate",
     "The world": "concepts sprites layout scenes language questions charts corpus world",
-    "The notebooks": "lab figures lessons check check_stages",
+    "The notebooks": "lab figures lessons check_start check check_stages",
     "Files and tools": "checkpoint load weights doctor tables sheets report commands "
     "__main__",
 }
@@ -198,6 +198,23 @@ def scores_table() -> str:
     return table(head, rows)
 
 
+def notebooks_table() -> str:
+    """What each notebook took from a cold start, by data/run_notebooks.py."""
+    path = DATA / "results" / "notebook_times.json"
+    if not path.exists():
+        return "Not measured yet: `python data/run_notebooks.py`."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        [f"[{name.removesuffix('.ipynb')}](notebooks/{name})", str(times["cells"])]
+        + [f"{times[what]:.1f}" for what in ("start", "longest", "total")]
+        for name, times in found.items()
+    ]
+    total = sum(times["total"] for times in found.values())
+    rows.append(["in all", "", "", "", f"{total:.1f}"])
+    head = ["Notebook", "Code cells", "Start, s", "Longest cell, s", "In all, s"]
+    return table(head, rows)
+
+
 def paper_map() -> list[dict[str, str]]:
     """The rows of data/paper_map.csv: section, sentence, where, test, note."""
     with PAPER_MAP.open(encoding="utf-8", newline="") as file:
@@ -226,5 +243,6 @@ def tables() -> dict[str, str]:
         "presets": presets_table(),
         "differs": differs_table(),
         "data": data_table(),
+        "notebooks": notebooks_table(),
         "paper": paper_table(),
     }
