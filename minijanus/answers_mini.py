@@ -11,12 +11,13 @@ from minijanus.geneval_mini import Model
 from minijanus.language import a
 from minijanus.questions import absent_pools, ask
 from minijanus.scenes import Scene
-from minijanus.text_sampler import answer
+from minijanus.text_sampler import answers
 from minijanus.world import World
 
 SPLITS = ("random", "popular", "adversarial")
 QUESTIONS = 150  # scenes a split of POPE, two questions each; questions a kind of VQA
 KINDS = ("count", "colour", "position")
+AT_ONCE = 50  # questions in one batch
 MAX_WORDS = 12  # tokens of an answer; the longest true one is far shorter
 
 Asked = tuple[Scene, str, str]  # a scene, a question about it, the true answer
@@ -60,8 +61,9 @@ def answered(model: Model, world: World, asked: list[Asked], blind: bool = False
     """Whether each answer is right, as 0 or 1; `blind` asks without the picture."""
     janus, tokenizer, stage = model
     right = []
-    for scene, question, truth in tqdm(asked, desc="answering", mininterval=5):
-        picture = None if blind else world.render(scene)
-        said = answer(janus, tokenizer, picture, question, stage, MAX_WORDS)
-        right.append(same(said, truth))
+    for start in tqdm(range(0, len(asked), AT_ONCE), desc="answering", mininterval=5):
+        some = asked[start : start + AT_ONCE]
+        shown = [(None if blind else world.render(scene), q) for scene, q, _ in some]
+        said = answers(janus, tokenizer, shown, stage, MAX_WORDS)
+        right += [same(words, truth) for words, (*_, truth) in zip(said, some, strict=True)]
     return torch.tensor(right, dtype=torch.float32)

@@ -12,7 +12,7 @@ from torch import Tensor
 from minijanus.janus import Janus
 from minijanus.llm import KVCache, attention_mask
 from minijanus.records import IMAGE, Record, turns
-from minijanus.sequence import to_sequence, without_condition
+from minijanus.sequence import left_filled, to_sequence, without_condition
 from minijanus.text import Tokenizer
 
 
@@ -28,19 +28,6 @@ def prompt_ids(
     stage = janus.cfg.stage(stage_number)
     sequence = to_sequence(record, stage, tokenizer, janus.lengths())
     return sequence.ids[: sequence.spans[0].start]
-
-
-def left_filled(rows: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, documents and positions, b t, of rows that all end at the same place.
-
-    Filler on the left has document -1, so nobody sees it; positions start at each BOS.
-    """
-    width = max(len(row) for row in rows)
-    fill = [width - len(row) for row in rows]
-    ids = torch.tensor([[0] * n + row for n, row in zip(fill, rows, strict=True)])
-    positions = torch.arange(width)[None] - torch.tensor(fill)[:, None]
-    documents = torch.where(positions < 0, -1, 0)
-    return ids, documents, positions.clamp(min=0)
 
 
 @torch.no_grad()

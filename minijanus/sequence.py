@@ -180,3 +180,28 @@ def pack(sequences: list[Sequence], row_length: int, limit: int) -> Batch:
     for number, span in enumerate(spans):
         span_ids[span.row, span.start : span.start + span.length] = number
     return Batch(ids, documents, positions, scored, tasks, span_ids, spans)
+
+
+def left_filled(rows: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, documents and positions, b t, of rows that all end at the same place.
+
+    Filler on the left has document -1, so nobody sees it; positions start at each BOS.
+    """
+    width = max(len(row) for row in rows)
+    fill = [width - len(row) for row in rows]
+    ids = torch.tensor([[0] * n + row for n, row in zip(fill, rows, strict=True)])
+    positions = torch.arange(width)[None] - torch.tensor(fill)[:, None]
+    documents = torch.where(positions < 0, -1, 0)
+    return ids, documents, positions.clamp(min=0)
+
+
+def align(sequences: list[Sequence]) -> Batch:
+    """Each sequence in a row of its own; all end at the same place, to be gone on with."""
+    ids, documents, positions = left_filled([sequence.ids for sequence in sequences])
+    spans = [
+        replace(span, start=span.start + ids.shape[1] - len(sequence.ids), row=row)
+        for row, sequence in enumerate(sequences)
+        for span in sequence.spans
+    ]
+    nothing = torch.full(ids.shape, -1)
+    return Batch(ids, documents, positions, nothing > 0, nothing, nothing, spans)

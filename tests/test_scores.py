@@ -108,14 +108,14 @@ def test_vqa_asks_its_kind_and_marks_exactly(world: World, monkeypatch):
     assert all(question.startswith("How many") for _, question, _ in asked)
     truths, seen = iter([said for _, _, said in asked]), []
 
-    def answer(janus, tokenizer, picture, question, stage, most) -> str:
-        seen.append(picture)
-        return next(truths).upper() + "."
+    def answers(janus, tokenizer, asked, stage, most) -> list[str]:
+        seen.extend(picture for picture, _ in asked)
+        return [next(truths).upper() + "." for _ in asked]
 
-    monkeypatch.setattr(answers_mini, "answer", answer)
+    monkeypatch.setattr(answers_mini, "answers", answers)
     right = answers_mini.answered((None, None, 3), world, asked)
     assert right.tolist() == [1] * 20 and None not in seen
-    monkeypatch.setattr(answers_mini, "answer", lambda *args: "one two")
+    monkeypatch.setattr(answers_mini, "answers", lambda *args: ["one two"] * len(args[2]))
     assert answers_mini.answered((None, None, 3), world, asked, blind=True).sum() == 0
 
 

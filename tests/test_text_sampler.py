@@ -14,7 +14,7 @@ from minijanus.lab import UserError
 from minijanus.records import IMAGE, Record, turns
 from minijanus.sequence import to_sequence
 from minijanus.text import Tokenizer
-from minijanus.text_sampler import answer
+from minijanus.text_sampler import answer, answers
 
 QUESTION = "is it red?"
 
@@ -121,6 +121,16 @@ def test_an_answer_ends_at_eos(janus, tokenizer, picture):
     assert janus.text_head.said == len(tokenizer.encode(" yes.")) + 1
     janus.text_head = Script([tokenizer.eos], janus.cfg.vocabulary)
     assert answer(janus, tokenizer, picture, QUESTION, 3) == ""
+
+
+def test_answers_of_a_batch_are_those_given_alone(janus, tokenizer, picture):
+    """Catches filler that is seen, positions that count it, a picture in another's row."""
+    other = draw_something(random.Random(1))
+    asked = [(picture, QUESTION), (None, "why?"), (other, "how many are there? " * 2)]
+    asked += [(other, QUESTION), (None, "what is a dog and what is a cat?")]
+    alone = [answer(janus, tokenizer, *one, 3, max_tokens=12) for one in asked]
+    assert answers(janus, tokenizer, asked, 3, max_tokens=12) == alone
+    assert len(set(alone)) > 2
 
 
 def test_an_answer_ends_after_max_tokens(janus, tokenizer, picture):
