@@ -2,7 +2,7 @@
 
 safetensors, or a `pytorch_model*.bin` of which only tensors are read, in one file or in
 several with an index. No tensor takes memory before it is asked for, so loading a model
-needs little more than the model.
+needs little more than the model; only .bin files of torch before 1.6 are read whole.
 """
 
 import json
@@ -22,6 +22,7 @@ from minijanus.lab import UserError
 SAFE, BIN = "model.safetensors", "pytorch_model.bin"
 WEIGHT_FILES = (f"{SAFE}.index.json", SAFE, f"{BIN}.index.json", BIN)
 SHARD_BYTES = 4 * 2**30
+MAPPED_SHARE = 0.05  # of the .bin files may stay in memory after it was read
 # The dtypes that Janus computes in, by their names in a safetensors file.
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 AGAIN = "download it again"
@@ -64,6 +65,20 @@ def shard_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+def open_bin(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .bin file, mapped where its format allows; UserError for others."""
+    mmap = zipfile.is_zipfile(path)  # files of torch before 1.6 are none
+    try:
+        held = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
+    except Exception as error:  # many kinds: no zip, no memory, code instead of tensors
+        raise UserError(
+            f"{path} is damaged, or holds more than tensors and is not opened: {AGAIN}."
+        ) from error
+    if not isinstance(held, dict) or not all(torch.is_tensor(t) for t in held.values()):
+        raise UserError(f"{path} holds no tensors by name: {AGAIN}.")
+    return held
+
+
 class Shards:
     """The tensors of a folder by name: their shapes at once, their numbers when asked."""
 
@@ -73,6 +88,7 @@ class Shards:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, torch.dtype] = {}
         self.mapped: dict[Path, dict[str, Tensor]] = {}  # of .bin files, on the disk
+        self.total = self.touched = 0  # bytes in them, and read since they were mapped
         for path in shard_files(folder):
             if path.suffix == ".safetensors":
                 self._list_safe(path)
@@ -99,18 +115,10 @@ class Shards:
             self._add(path, name, part.get_shape(), DTYPES.get(part.get_dtype()))
 
     def _list_bin(self, path: Path) -> None:
-        mmap = zipfile.is_zipfile(path)  # files of torch before 1.6 cannot be mapped
-        try:
-            held = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
-        except Exception as error:  # many kinds: no zip, no memory, code instead of tensors
-            raise UserError(
-                f"{path} is damaged, or holds more than tensors and is not opened: {AGAIN}."
-            ) from error
-        if not isinstance(held, dict) or not all(torch.is_tensor(t) for t in held.values()):
-            raise UserError(f"{path} holds no tensors by name: {AGAIN}.")
-        self.mapped[path] = held
-        for name, tensor in held.items():
+        self.mapped[path] = open_bin(path)
+        for name, tensor in self.mapped[path].items():
             self._add(path, name, tensor.shape, tensor.dtype)
+            self.total += tensor.nbytes
 
     def read(
         self,
@@ -121,6 +129,9 @@ class Shards:
         """One tensor, as a copy on a device, in its own dtype or in the one asked for."""
         path = self.files[name]
         if path in self.mapped:
+            self.touched += self.mapped[path][name].nbytes
+            if self.touched > MAPPED_SHARE * self.total:  # let go of what was read
+                self.mapped[path], self.touched = open_bin(path), 0
             tensor = self.mapped[path][name].detach()
             return tensor.to(device=device, dtype=dtype or tensor.dtype, copy=True)
         # Opened anew for each: a map that stays open would count as memory in use.

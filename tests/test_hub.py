@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +44,7 @@ from minijanus.text import (
 )
 
 SHAPES = Path(__file__).parent / "data" / "janus_1p3b_state_dict_shapes.json"
+REPO = Path(__file__).parents[1]
 SMALL = Sizes()
 
 
@@ -385,3 +388,24 @@ def test_a_folder_with_a_model_is_not_written_over(released, tmp_path):
         janus.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="came from no folder"), torch.device("meta"):
         Janus(janus.cfg).save_pretrained(tmp_path / "out")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only on Linux")
+def test_loading_takes_little_more_memory_than_the_weights(
+    released, tokenizer, tmp_path, monkeypatch
+):
+    """Read into a model that already has weights, 4 GB would take 8."""
+    sizes = Sizes(vocabulary=12_000, llm=1024, layers=5, llm_heads=8, ff=2816)
+    nothing = {n: torch.zeros(x).bfloat16() for n, x in official_shapes(sizes).items()}
+    monkeypatch.setattr("released_folder.random_tensors", lambda _, dtype: nothing)
+    large = [
+        official_folder(tmp_path / kind, tokenizer, sizes, torch.bfloat16, kind)
+        for kind in ("safetensors", "bin")
+    ]
+    script = Path(__file__).with_name("loading_memory.py")
+    command = [sys.executable, script, released, *large]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO)
+    assert len(done.stdout.splitlines()) == 2
+    for line in done.stdout.splitlines():
+        grown, held = map(int, line.split())
+        assert held > 1.9e8 and 0.75 * held < grown < 1.1 * held
