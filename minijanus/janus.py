@@ -1,5 +1,10 @@
 """Janus: one transformer, two visual encoders, two heads (paper §3.1, Fig. 2, Eq. 1)."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -11,6 +16,9 @@ from minijanus.heads import ImageHead
 from minijanus.llm import Llama, attention_mask
 from minijanus.mixing import TASKS
 from minijanus.sequence import Batch, Span
+
+if TYPE_CHECKING:
+    from minijanus.hub import Pretrained
 
 
 class Janus(nn.Module):
@@ -25,6 +33,24 @@ class Janus(nn.Module):
         self.text_head = nn.Linear(cfg.llm_width, cfg.vocabulary, bias=False)
         nn.init.normal_(self.text_head.weight, std=0.02)
         self.image_head = ImageHead(cfg)
+        self.pretrained: Pretrained | None = None  # what came with weights from a folder
+
+    @staticmethod
+    def from_pretrained(
+        name_or_folder: str | Path,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> Janus:
+        """The model in a folder or of a name on the hub; UserError if it is unfit."""
+        from minijanus import hub  # which imports this file
+
+        return hub.from_pretrained(name_or_folder, device, dtype)
+
+    def save_pretrained(self, folder: str | Path, layout: str = "official") -> None:
+        """Write the model into a new folder, as "official" or as "transformers" has it."""
+        from minijanus import hub
+
+        hub.save_pretrained(self, folder, layout)
 
     def parts(self) -> dict[str, nn.Module]:
         """The parts of Figure 3 by the paper's names; every parameter is in exactly one."""

@@ -49,7 +49,10 @@ def to_sequence(
     pathway = "gen" if drawing else "und"
     system = SYSTEM_PROMPT if stage.system_prompt and record.kind == "understanding" else ""
     chat = stage.template == "chat"
-    pieces = chat_pieces(record.messages, system) if chat else plain_pieces(record.messages)
+    if chat:
+        pieces = chat_pieces(record.messages, system, tokenizer.roles)
+    else:
+        pieces = plain_pieces(record.messages)
     ids, scored, spans = [tokenizer.bos], [False], []
     for text, is_answer in pieces:
         score = not drawing and (is_answer or stage.scored_text == "all")
@@ -76,7 +79,7 @@ def encode_piece(text: str, is_answer: bool, tokenizer: Tokenizer) -> list[int]:
     """Token ids of a piece; the end-of-sentence string that closes an answer is one id."""
     if is_answer and text.endswith(EOS):
         return [*tokenizer.encode(text[: -len(EOS)]), tokenizer.eos]
-    return tokenizer.encode(text)
+    return tokenizer.encode_piece(text)
 
 
 def without_condition(ids: list[int], boi: int, pad: int) -> list[int]:

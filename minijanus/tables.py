@@ -29,8 +29,8 @@ READING_ORDER = {
     "samples evaluate",
     "The world": "concepts sprites layout scenes language questions charts corpus world",
     "The notebooks": "lab figures lessons check_start check check_stages",
-    "Files and tools": "checkpoint load weights doctor tables sheets report commands "
-    "__main__",
+    "Files and tools": "checkpoint load doctor tables sheets report commands __main__",
+    "The released weights": "names weights released releasing template conversion hub",
 }
 COLUMNS = ("loss", "understanding", "text", "generation")  # of a phase's metrics
 # Our tensors: the part of TRAINS_IN they belong to, and the paper's words for them.
@@ -103,7 +103,7 @@ def differs_table() -> str:
 
 def names_table() -> str:
     """Each part by the paper's name, ours and the released one, and when it trains."""
-    from minijanus.weights import RELEASED_NAMES
+    from minijanus.names import RELEASED_NAMES
 
     rows = []
     for ours, released in RELEASED_NAMES:

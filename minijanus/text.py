@@ -30,14 +30,17 @@ SYSTEM_PROMPT = (
     "You are able to understand the visual content that the user provides, "
     "and assist the user with a variety of tasks using natural language."
 )
-ROLES = {"user": "User:", "assistant": "Assistant:"}
+ROLES = {"user": "User", "assistant": "Assistant"}  # Janus 1.3B: "deepseek_old"
+# Janus-Pro, "deepseek": each role is one token where the tokenizer has it.
+PRO_ROLES = {"user": "<|User|>", "assistant": "<|Assistant|>"}
 
 
 class Tokenizer:
     """Byte-level BPE with six special tokens, which no text can produce, only their ids."""
 
-    def __init__(self, core: tokenizers.Tokenizer):
+    def __init__(self, core: tokenizers.Tokenizer, roles: dict[str, str] = ROLES):
         self.core = core
+        self.roles = roles  # what a conversation calls its two sides
         # Without this, a user who types "<begin_of_image>" would open a picture.
         self.core.encode_special_tokens = True
         ids = [core.token_to_id(name) for name in SPECIAL]
@@ -51,7 +54,7 @@ class Tokenizer:
 
     def __reduce__(self):
         # A copy sent to another process would forget `encode_special_tokens`.
-        return Tokenizer, (self.core,)
+        return Tokenizer, (self.core, self.roles)
 
     @classmethod
     def train(cls, lines: Iterable[str], vocabulary: int) -> Tokenizer:
@@ -109,13 +112,20 @@ class Tokenizer:
             raise UserError("the text is not valid UTF-8: type it again.") from error
         return self.core.encode(text, add_special_tokens=False).ids
 
+    def encode_piece(self, text: str) -> list[int]:
+        """Ids of a piece of a conversation; a whole role may be one id, as in Janus-Pro."""
+        one = self.core.token_to_id(text) if text in PRO_ROLES.values() else None
+        return self.encode(text) if one is None else [one]
+
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """Text of the ids; bytes that form no character become U+FFFD."""
         return self.core.decode(list(ids), skip_special_tokens=skip_special)
 
 
 def chat_pieces(
-    messages: Sequence[dict[str, str]], system: str = ""
+    messages: Sequence[dict[str, str]],
+    system: str = "",
+    roles: dict[str, str] = ROLES,
 ) -> list[tuple[str, bool]]:
     """The conversation as (text, is an answer); EOS ends each answer (paper §4.2).
 
@@ -126,7 +136,7 @@ def chat_pieces(
     pieces = [(system + "\n\n", False)] if system else []
     for message in messages:
         role, content = message["role"], message["content"]
-        pieces.append((_name(role), False))
+        pieces += [(_name(role, roles), False), (":", False)]
         if not content:
             continue
         # A drawing follows "Assistant:" at once, as it does when the model draws.
@@ -149,19 +159,20 @@ def plain_pieces(messages: Sequence[dict[str, str]]) -> list[tuple[str, bool]]:
     return _joined(pieces)
 
 
-def _name(role: str) -> str:
-    if role not in ROLES:
+def _name(role: str, roles: dict[str, str] = ROLES) -> str:
+    if role not in roles:
         raise ValueError(f'a message has the role "{role}": use "user" or "assistant".')
-    return ROLES[role]
+    return roles[role]
 
 
 def _joined(pieces: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
-    """Join neighbouring prompt pieces; an answer stays a piece of its own."""
+    """Join neighbouring prompt pieces; answers and Pro's roles stay pieces of their own."""
     result: list[tuple[str, bool]] = []
     for text, answer in pieces:
         if not text:
             continue
-        if result and not answer and not result[-1][1]:
+        alone = {text, *(before for before, _ in result[-1:])} & {*PRO_ROLES.values()}
+        if result and not answer and not result[-1][1] and not alone:
             text = result.pop()[0] + text
         result.append((text, answer))
     return result

@@ -8,7 +8,7 @@ import torch
 
 from minijanus.config import PAPER
 from minijanus.janus import Janus
-from minijanus.weights import RELEASED_NAMES, UNUSED, released_name
+from minijanus.names import RELEASED_NAMES, UNUSED, released_name
 
 SHAPES = Path(__file__).parent / "data" / "janus_1p3b_state_dict_shapes.json"
 

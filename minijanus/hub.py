@@ -1,0 +1,157 @@
+"""A whole Janus from a folder or from the hub, and back into a folder.
+
+The folder may have the official layout, that of transformers' port, or be one of our own
+runs. Every tensor in it is used, or carried along if the released code never uses it.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from minijanus import checkpoint
+from minijanus.conversion import fill, is_tied, tensors_in
+from minijanus.janus import Janus
+from minijanus.lab import UserError
+from minijanus.load import PHASES, load_janus
+from minijanus.names import LAYOUTS
+from minijanus.released import check_released, layout_of, read_config
+from minijanus.releasing import small_files
+from minijanus.template import read_do_normalize, read_template, read_tokenizer
+from minijanus.text import Tokenizer
+from minijanus.weights import (
+    DTYPES,
+    SHARD_BYTES,
+    Shards,
+    has_weights,
+    read_json,
+    write_shards,
+)
+
+# The small files of either layout, which a folder of the same layout gets back.
+SMALL_FILES = re.compile(r"(?!.*index\.json$)[\w.-]+\.(json|jinja|model)")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What stood in a model's folder beside the weights that it uses."""
+
+    layout: str  # "official", "transformers" or "minijanus"
+    tokenizer: Tokenizer
+    do_normalize: bool  # whether pixels to be understood go to [-1, 1], or stay in [0, 1]
+    stage: int  # whose format it learned; a released model's is III
+    dtypes: dict[str, torch.dtype]  # of our tensors, as they stood there
+    unused: dict[str, Tensor]  # carried along, under their official names
+    files: dict[str, str]  # the small files of the folder, by name
+
+
+def from_pretrained(
+    name_or_folder: str | Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Janus:
+    """A Janus with its weights, in their own dtype or in `dtype`; UserError if unfit.
+
+    `janus.pretrained` holds its tokenizer and what else came with it.
+    """
+    if dtype is not None and dtype not in DTYPES.values():
+        names = ", ".join(map(str, DTYPES.values()))
+        raise UserError(f"a model cannot compute in {dtype}: use one of {names}.")
+    folder = local_folder(name_or_folder)
+    if any((folder / f"{phase}.json").exists() for phase in PHASES):
+        return _own(folder, device, dtype)
+    raw = read_json(folder / "config.json")
+    layout, cfg = layout_of(raw), read_config(raw, folder.name)
+    roles, do_normalize = read_template(folder), read_do_normalize(folder)
+    tokenizer = read_tokenizer(folder, roles, cfg.vocabulary)
+    shards = Shards(folder)
+    with torch.device("meta"):
+        janus = Janus(cfg)
+    tied = bool(raw.get("tie_word_embeddings", True)) and layout == "transformers"
+    dtypes, unused = fill(janus, shards, layout, tied, device, dtype)
+    names = [p.name for p in sorted(folder.iterdir()) if SMALL_FILES.fullmatch(p.name)]
+    files = {name: (folder / name).read_text(encoding="utf-8") for name in names}
+    janus.pretrained = Pretrained(layout, tokenizer, do_normalize, 3, dtypes, unused, files)
+    return janus.eval()
+
+
+def _own(folder: Path, device: torch.device | str, dtype: torch.dtype | None) -> Janus:
+    """A Janus after the last phase of one of our own runs."""
+    last = [phase for phase in PHASES if (folder / f"{phase}.json").exists()][-1]
+    janus, tokenizer, stage = load_janus(folder, last, device)
+    dtypes = {name: tensor.dtype for name, tensor in janus.state_dict().items()}
+    janus.to(dtype=dtype)
+    janus.pretrained = Pretrained("minijanus", tokenizer, True, stage, dtypes, {}, {})
+    return janus
+
+
+def local_folder(name_or_folder: str | Path) -> Path:
+    """The folder of a model; one on the hub is fetched, or taken from where it was kept.
+
+    UserError if it is neither, or if there is no network.
+    """
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return folder
+    name = str(name_or_folder)
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        raise UserError(
+            f"there is no folder {name}: give one, or a name such as "
+            "deepseek-ai/Janus-1.3B."
+        )
+    from huggingface_hub import snapshot_download  # other commands start without it
+
+    try:
+        small = ["*.json", "*.jinja"]
+        got = Path(snapshot_download(name, allow_patterns=[*small, "model*.safetensors"]))
+        if not has_weights(got) or (got / "pytorch_model.bin.index.json").exists():
+            patterns = [*small, "pytorch_model*.bin"]
+            got = Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # no network, no such name, no permission, a full disk
+        kind = type(error).__name__
+        raise UserError(
+            f"{name} is no folder here and could not be fetched from the hub ({kind}): "
+            "check the name and the network, or give the folder of a copy."
+        ) from error
+    return got
+
+
+def save_pretrained(
+    janus: Janus,
+    folder: str | Path,
+    layout: str = "official",
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write a Janus and its tokenizer into a new folder, in the dtype it was loaded from.
+
+    A folder of the layout that the model came from gets its own small files back. UserError
+    if the layout cannot hold this model, or if the folder already holds one.
+    """
+    folder, kept = Path(folder), janus.pretrained
+    if layout not in LAYOUTS:
+        raise UserError(f'there is no layout "{layout}": use one of {", ".join(LAYOUTS)}.')
+    if kept is None:
+        raise UserError(
+            "this Janus came from no folder and has no tokenizer: begin with "
+            "Janus.from_pretrained."
+        )
+    check_released(janus.cfg, layout)
+    if (folder / "config.json").exists() or has_weights(folder):
+        raise UserError(f"{folder} already holds a model: give a new folder.")
+    tensors = tensors_in(janus, layout, kept.dtypes)
+    if layout == "official":
+        tensors |= kept.unused
+    files = kept.files
+    if layout != kept.layout:
+        dtype = str(kept.dtypes["llm.norm.weight"]).removeprefix("torch.")
+        files = small_files(
+            janus.cfg, layout, kept.tokenizer, kept.do_normalize, dtype, is_tied(janus)
+        )
+    write_shards(folder, tensors, shard_bytes)
+    for name, text in files.items():
+        if name != "config.json":
+            checkpoint.write_text(folder / name, text)
+    # Last: a folder without it is not taken for a model.
+    checkpoint.write_text(folder / "config.json", files["config.json"])
