@@ -46,6 +46,18 @@ class Janus(nn.Module):
 
         return hub.from_pretrained(name_or_folder, device, dtype)
 
+    @staticmethod
+    def from_parts(
+        siglip: str | Path,
+        llm: str | Path,
+        vq: str | Path,
+        device: torch.device | str = "cpu",
+    ) -> Janus:
+        """A model before stage I, of three pretrained parts; UserError if one is unfit."""
+        from minijanus import parts
+
+        return parts.from_parts(siglip, llm, vq, device)
+
     def save_pretrained(self, folder: str | Path, layout: str = "official") -> None:
         """Write the model into a new folder, as "official" or as "transformers" has it."""
         from minijanus import hub

@@ -131,18 +131,20 @@ def refuse_others(part: dict, same: dict) -> None:
             )
 
 
-def llm_sizes(text: dict) -> dict:
-    """Our fields of a Llama, from transformers' config of one."""
+def llm_sizes(text: dict, grouped: bool = False) -> dict:
+    """Our fields of a Llama, from transformers' config of one.
+
+    With `grouped`, several heads may share their keys and values.
+    """
     refuse_others(text, SAME_LLM)
     found = sizes(text, LLM)
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     kind = rope.get("rope_type") or rope.get("type") or "default"
     refuse_others({"rope_type": kind}, {"rope_type": "default"})
     found["rope_theta"] = float(rope.get("rope_theta", text.get("rope_theta", 10_000.0)))
-    whole = {
-        "num_key_value_heads": found["llm_heads"],
-        "head_dim": found["llm_width"] // found["llm_heads"],
-    }
+    whole = {"head_dim": found["llm_width"] // found["llm_heads"]}
+    if not grouped:
+        whole["num_key_value_heads"] = found["llm_heads"]
     refuse_others({k: text[k] for k in whole if text.get(k) is not None}, whole)
     return found
 

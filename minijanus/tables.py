@@ -30,7 +30,8 @@ READING_ORDER = {
     "The world": "concepts sprites layout scenes language questions charts corpus world",
     "The notebooks": "lab figures lessons check_start check check_stages",
     "Files and tools": "checkpoint load doctor tables sheets report commands __main__",
-    "The released weights": "names weights released releasing template conversion hub",
+    "The released weights": "names weights released releasing template conversion hub "
+    "parts",
 }
 COLUMNS = ("loss", "understanding", "text", "generation")  # of a phase's metrics
 # Our tensors: the part of TRAINS_IN they belong to, and the paper's words for them.

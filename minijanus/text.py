@@ -81,19 +81,23 @@ class Tokenizer:
         core.train_from_iterator(lines, trainer)
         return cls(core)
 
-    @classmethod
-    def load(cls, path: str | Path) -> Tokenizer:
-        """Read a tokenizer written by `save`; UserError if it is missing or unfit."""
+    @staticmethod
+    def read_core(path: str | Path) -> tokenizers.Tokenizer:
+        """What a tokenizer.json holds; UserError if it is missing or no tokenizer."""
         path = Path(path)
         if not path.is_file():
             raise UserError(f"there is no tokenizer {path}: make one with `make train`.")
         try:
-            core = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the library raises bare Exception
             raise UserError(
                 f"{path} is not a tokenizer: make one with `make train`."
             ) from error
-        return cls(core)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """Read a tokenizer written by `save`; UserError if it is missing or unfit."""
+        return cls(cls.read_core(path))
 
     def save(self, path: str | Path) -> None:
         """Write the tokenizer as JSON, beside and then renamed: never half a file."""

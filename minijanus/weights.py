@@ -74,6 +74,8 @@ def open_bin(path: Path) -> dict[str, Tensor]:
         raise UserError(
             f"{path} is damaged, or holds more than tensors and is not opened: {AGAIN}."
         ) from error
+    if isinstance(held, dict) and isinstance(held.get("model"), dict):
+        held = held["model"]  # so LlamaGen wraps its tensors
     if not isinstance(held, dict) or not all(torch.is_tensor(t) for t in held.values()):
         raise UserError(f"{path} holds no tensors by name: {AGAIN}.")
     return held
