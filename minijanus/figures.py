@@ -68,11 +68,14 @@ def figure_2(lit: tuple[str, ...] = ()) -> Image.Image:
     return small_picture(drawn_figure_2(lit))
 
 
-def small_picture(figure: Figure, dpi: int = DPI) -> Image.Image:
-    """A figure of flat colours as a picture with a palette: a quarter of the bytes."""
+def small_picture(figure: Figure, dpi: int = DPI, colours: int = COLOURS) -> Image.Image:
+    """A figure as a picture with a palette: a quarter of the bytes.
+
+    Few colours do for lines and boxes; a figure of drawings needs up to 256.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white")
-    return Image.open(buffer).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    return Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
 
 
 def drawn_figure_2(lit: tuple[str, ...]) -> Figure:
