@@ -68,7 +68,7 @@ def run(path: Path, last_line: str) -> dict[str, float]:
     )
     start = time.perf_counter()
     client.execute()
-    total = time.perf_counter() - start
+    total = round(time.perf_counter() - start, 1)  # as the table will say it
     cells = [took(cell) for cell in notebook.cells if "execution" in cell.metadata]
     head = notebook.cells[0]
     head.source = RUNS_IN.sub(f"*runs in* {rounded(total)} on two CPU cores", head.source)
