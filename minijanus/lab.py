@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # drawing a figure takes matplotlib; the command line starts 
 
 REPO = Path(__file__).resolve().parents[1]
 DPI = 80  # keeps an executed notebook under its 300 KB
+TITLE = 26  # letters in one line above a picture of a grid
 
 
 class UserError(ValueError):
@@ -101,7 +102,8 @@ def grid(
     for axis, image in zip(axes, images, strict=False):
         axis.imshow(image, interpolation="nearest")
     for axis, title in zip(axes, titles or (), strict=False):
-        axis.set_title(title, fontsize=9, wrap=True)
+        lines = [textwrap.fill(line, TITLE) for line in title.split("\n")]
+        axis.set_title("\n".join(lines), fontsize=9)
     return figure
 
 
