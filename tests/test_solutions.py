@@ -148,9 +148,9 @@ def used(source: str) -> set[str]:
     return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
-def needed(code: list[str], place: int) -> list[int]:
-    """The cells that an exercise and its check build on, the setup first."""
-    wanted, found = used(code[place]) | used(code[place + 1]), []
+def needed(code: list[str], place: int, solution: str) -> list[int]:
+    """The cells that an exercise, its check and solution build on, the setup first."""
+    wanted, found = used(code[place]) | used(code[place + 1]) | used(solution), []
     for earlier in reversed(range(1, place)):
         if given := defined(code[earlier]) & wanted:
             wanted = wanted - given | used(code[earlier])
@@ -160,8 +160,9 @@ def needed(code: list[str], place: int) -> list[int]:
 
 def test_a_check_needs_what_its_names_lead_back_to():
     """Leaving out a cell fails a check; running all of them trains a notebook twice."""
-    code = ["import sys", "a = 1", "a = 2", "train()", "b = a", "def f(): ...", "f(b)"]
-    assert needed(code, 5) == [0, 2, 4]
+    code = ["import sys", "a = 1", "a = 2", "import c", "train()", "b = a"]
+    code += ["def f(): ...", "f(b)"]
+    assert needed(code, 6, "def f(): c.d()") == [0, 2, 3, 5]
 
 
 @with_exercises
@@ -177,7 +178,7 @@ def test_stub_says_todo_wrong_fails_solution_is_ok(path: Path, learner: dict, ca
     code = [cell["text"] for cell in cells(path, "code")]
     stubs, solved, done = exercises(path), solutions(path), set()
     for number, place in stubs.items():
-        for earlier in needed(code, place):
+        for earlier in needed(code, place, solved[number]):
             if earlier not in done:
                 said(code[earlier])
                 done.add(earlier)
