@@ -1,8 +1,11 @@
 """A Janus so small that a step takes milliseconds, and the words and pictures it reads."""
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from random import Random
+from types import ModuleType
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from minijanus.janus import Janus
 from minijanus.records import IMAGE, Record, turns
 from minijanus.text import Tokenizer
 
+DATA = Path(__file__).parents[1] / "data"
 DESCRIBE = "Describe the image in detail."
 SENTENCES = [
     "a red dog. it is left of a blue car.",
@@ -152,3 +156,11 @@ def lively_janus(cfg: Config) -> Janus:
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=0.3)
     return janus
+
+
+def script(name: str) -> ModuleType:
+    """One of the scripts in data/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, DATA / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

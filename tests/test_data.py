@@ -1,17 +1,16 @@
 """The shipped data: complete, licensed row by row, and the held-out style unseen."""
 
 import ast
-import importlib.util
 import json
 import re
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
-from types import ModuleType
 
 import datasets
 import numpy as np
 import pytest
+from conftest import script
 from PIL import Image
 from pyarrow import parquet
 
@@ -44,14 +43,6 @@ FIRST_DIGITS = {
 def table(name: str) -> list[dict]:
     """The rows of one shipped file."""
     return parquet.read_table(DATA / f"{name}.parquet").to_pylist()
-
-
-def script(name: str) -> ModuleType:
-    """One of the scripts in data/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, DATA / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def packages() -> dict[str, tuple[str, str]]:

@@ -1,27 +1,22 @@
 """What a lent GPU trained must come home whole, in few small files."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from conftest import MICRO
+from conftest import script as data_script
 from micro_run import save_run
 
 from minijanus import checkpoint, load
-from minijanus.lab import REPO
 from minijanus.load import load_janus
 
 
 @pytest.fixture
 def session() -> ModuleType:
     """data/gpu_session.py, which is no part of a package."""
-    path = REPO / "data" / "gpu_session.py"
-    spec = importlib.util.spec_from_file_location("gpu_session", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return data_script("gpu_session")
 
 
 def test_shards_are_small_and_hold_everything_once(session: ModuleType):

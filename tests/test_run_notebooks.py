@@ -1,12 +1,12 @@
 """The script that runs, times and links the notebooks (data/run_notebooks.py)."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import nbformat
 import pytest
+from conftest import script as data_script
 
 REPO = Path(__file__).parents[1]
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
@@ -15,11 +15,7 @@ NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """data/run_notebooks.py, which is no part of a package."""
-    path = REPO / "data" / "run_notebooks.py"
-    spec = importlib.util.spec_from_file_location("run_notebooks", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return data_script("run_notebooks")
 
 
 @pytest.mark.parametrize("place", range(len(NOTEBOOKS)), ids=lambda i: NOTEBOOKS[i].name)
