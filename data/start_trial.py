@@ -1,0 +1,164 @@
+"""Do the first weights of the language model decide what it can learn in a few minutes?
+
+python data/start_trial.py told [--wide] [--rate 2e-3] [--steps 300]
+python data/start_trial.py drawn [--wide] [--rate 2e-3] [--steps 300]
+python data/start_trial.py shipped
+
+"told" trains the LLM from nothing on scenes told in words, with questions, and says how
+often it answers about other scenes; "drawn" trains it to draw from captions and says the
+loss of a code; "shipped" says that loss for the shipped model, on scenes it has trained on
+and on others. --wide starts each matrix at the scale of its own width, and words and codes
+at 1. The rows of experiments.md under "The first weights"; nothing is kept.
+"""
+
+import argparse
+from collections import defaultdict
+from dataclasses import replace
+from random import Random
+
+import torch
+from torch import Tensor, nn
+
+from minijanus.config import TINY
+from minijanus.images import generation_pixels
+from minijanus.janus import Janus
+from minijanus.language import description
+from minijanus.load import SHIPPED, build, load_janus
+from minijanus.pretrain import PLAIN_TEXT
+from minijanus.questions import ask, several
+from minijanus.records import Record, turns
+from minijanus.scenes import DRAWN, Scene
+from minijanus.sequence import Batch, pack, to_sequence
+from minijanus.text import Tokenizer
+from minijanus.world import World
+
+BATCH, WARMUP, SHOW = {"told": 20, "drawn": 15}, 20, 50
+QUESTIONS = 8  # to a scene that is told
+ASKED, SCENES, AT_ONCE = 200, 300, 50  # of each kind of question; drawn scenes
+KINDS = ("existence", "count", "colour", "position")
+CFG = replace(TINY, n_scenes=0)  # scenes without end
+Samples = tuple[Batch, dict[str, Tensor]]
+
+
+@torch.no_grad()
+def start_wide(janus: Janus) -> None:
+    """Matrices at width^-0.5, words at 1, codes as long as words; heads as they are."""
+    for module in janus.llm.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    nn.init.normal_(janus.llm.embed_tokens.weight, std=1.0)
+    last = janus.gen.adaptor.layers[-1]
+    scale = janus.gen.embed(torch.arange(janus.cfg.n_codes)).std()
+    for tensor in (last.weight, last.bias):
+        tensor.div_(scale)
+
+
+def told(tokenizer: Tokenizer, world: World, janus: Janus, indices: range) -> Samples:
+    """Scenes in words, each with its questions and answers; every token is scored."""
+    rows = []
+    for index in indices:
+        scene, rng = world.scene("text", index), world.rng("trial", index)
+        pairs = several(scene, rng, world.concepts, QUESTIONS)
+        lines = [description(scene, rng), *(f"{ask} {answer}" for ask, answer in pairs)]
+        record = Record("text", [], turns("", "\n".join(lines))[1:])
+        rows.append(to_sequence(record, PLAIN_TEXT, tokenizer, janus.lengths()))
+    return pack(rows, CFG.pack_length, CFG.max_positions), {}
+
+
+def drawn(tokenizer: Tokenizer, world: World, janus: Janus, indices: range) -> Samples:
+    """Captions and the codes of their pictures."""
+    records = [world.record("generation", index, stage=3) for index in indices]
+    stage, lengths = CFG.stage(3), janus.lengths()
+    rows = [to_sequence(record, stage, tokenizer, lengths) for record in records]
+    pixels = [generation_pixels(r.images[0], CFG.image_size) for r in records]
+    codes = janus.gen.encode(torch.stack(pixels))
+    return pack(rows, CFG.pack_length, CFG.max_positions), {"gen": codes}
+
+
+@torch.no_grad()
+def shares_right(tokenizer: Tokenizer, world: World, janus: Janus) -> dict[str, float]:
+    """How often the likeliest next token begins the true answer about a told scene."""
+    found = {}
+    for kind in KINDS:
+        right = []
+        for index in range(ASKED):
+            scene, rng = world.scene("text", index), Random(index)
+            if turn := ask(scene, rng, world.concepts, kind):
+                text = f"{description(scene, rng)}\n{turn[0]}"
+                ids = torch.tensor([[tokenizer.bos, *tokenizer.encode(text)]])
+                hidden = janus.llm(
+                    janus.llm.embed_tokens(ids), torch.arange(ids.shape[1])[None]
+                )
+                said = tokenizer.decode([int(janus.text_head(hidden[0, -1]).argmax())])
+                right.append(said.strip() == turn[1].split()[0])
+        found[kind] = sum(right) / len(right)
+    return found
+
+
+@torch.no_grad()
+def code_losses(tokenizer: Tokenizer, world: World, janus: Janus) -> dict[str, float]:
+    """The loss of a code, in nats, for each kind of drawing scene and for all."""
+    losses = defaultdict(list)
+    for start in range(0, SCENES, AT_ONCE):
+        indices = range(start, start + AT_ONCE)
+        batch, pictures = drawn(tokenizer, world, janus, indices)
+        hidden = janus(batch, pictures)
+        for span, codes, index in zip(batch.spans, pictures["gen"], indices, strict=True):
+            before = hidden[span.row, span.start - 1 : span.start - 1 + span.length]
+            scene: Scene = world.scene("caption", index)
+            losses[scene.kind].append(janus.image_head.loss(before, codes).mean())
+    found = {kind: float(torch.stack(losses[kind]).mean()) for kind in DRAWN}
+    every = [loss for some in losses.values() for loss in some]
+    return found | {"all": float(torch.stack(every).mean())}
+
+
+def show(before: str, numbers: dict[str, float]) -> None:
+    """Print one line."""
+    print(before, ", ".join(f"{n} {x:.3f}" for n, x in numbers.items()), flush=True)
+
+
+def train(task: str, wide: bool, rate: float, steps: int) -> None:
+    """Train from nothing at a constant rate and print what held-out scenes say."""
+    trained, tokenizer, _ = load_janus(SHIPPED / "tiny", "vq")
+    janus = build(CFG)  # the shipped tokenizers, everything else new
+    janus.gen.load_state_dict(trained.gen.state_dict(), strict=True)
+    janus.requires_grad_(False)
+    if wide:
+        start_wide(janus)
+    names = ("llm", "text_head") if task == "told" else ("llm", "gen_adaptor", "image_head")
+    for name in names:
+        janus.parts()[name].requires_grad_(True)
+    learning = [p for p in janus.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, rate, betas=(0.9, 0.95), weight_decay=0)
+    make, measure = (told, shares_right) if task == "told" else (drawn, code_losses)
+    world, other = World(CFG), World(CFG, "heldout")
+    for step in range(steps):
+        indices = range(step * BATCH[task], (step + 1) * BATCH[task])
+        samples = make(tokenizer, world, janus, indices)
+        optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / WARMUP)
+        optimizer.zero_grad()
+        janus.loss(*samples)["loss"].backward()
+        nn.utils.clip_grad_norm_(learning, 1.0)
+        optimizer.step()
+        if (step + 1) % SHOW == 0 or step + 1 == steps:
+            show(f"{step + 1}:", measure(tokenizer, other, janus))
+
+
+def main() -> None:
+    """Train, or measure the shipped model."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("task", choices=("told", "drawn", "shipped"))
+    parser.add_argument("--wide", action="store_true", help="start at the width's scale")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--steps", type=int, default=300)
+    args = parser.parse_args()
+    if args.task != "shipped":
+        train(args.task, args.wide, args.rate, args.steps)
+        return
+    janus, tokenizer, _ = load_janus(SHIPPED / "tiny")
+    for split in ("train", "heldout"):
+        show(f"{split}:", code_losses(tokenizer, World(TINY, split), janus))
+
+
+if __name__ == "__main__":
+    main()
