@@ -23,7 +23,7 @@ from minijanus.config import TINY
 from minijanus.images import generation_pixels
 from minijanus.janus import Janus
 from minijanus.language import description
-from minijanus.load import SHIPPED, build, load_janus
+from minijanus.load import SHIPPED, load_janus
 from minijanus.pretrain import PLAIN_TEXT
 from minijanus.questions import ask, several
 from minijanus.records import Record, turns
@@ -59,7 +59,7 @@ def told(tokenizer: Tokenizer, world: World, janus: Janus, indices: range) -> Sa
     for index in indices:
         scene, rng = world.scene("text", index), world.rng("trial", index)
         pairs = several(scene, rng, world.concepts, QUESTIONS)
-        lines = [description(scene, rng), *(f"{ask} {answer}" for ask, answer in pairs)]
+        lines = [description(scene, rng), *(f"{q} {answer}" for q, answer in pairs)]
         record = Record("text", [], turns("", "\n".join(lines))[1:])
         rows.append(to_sequence(record, PLAIN_TEXT, tokenizer, janus.lengths()))
     return pack(rows, CFG.pack_length, CFG.max_positions), {}
@@ -119,9 +119,8 @@ def show(before: str, numbers: dict[str, float]) -> None:
 
 def train(task: str, wide: bool, rate: float, steps: int) -> None:
     """Train from nothing at a constant rate and print what held-out scenes say."""
-    trained, tokenizer, _ = load_janus(SHIPPED / "tiny", "vq")
-    janus = build(CFG)  # the shipped tokenizers, everything else new
-    janus.gen.load_state_dict(trained.gen.state_dict(), strict=True)
+    # The shipped encoders; what no phase up to "vq" trains is new, by the config's seed.
+    janus, tokenizer, _ = load_janus(SHIPPED / "tiny", "vq")
     janus.requires_grad_(False)
     if wide:
         start_wide(janus)
