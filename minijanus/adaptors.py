@@ -12,15 +12,20 @@ from minijanus.config import Config
 from minijanus.siglip import VisionTransformer
 from minijanus.vq_tokenizer import VQTokenizer
 
+GELU_POWER = 0.425  # mean square of GELU(x) where x is normal
+
 
 class Adaptor(nn.Module):
     """A two-layer MLP into the input space of the language model (paper §4.1)."""
 
-    def __init__(self, d_in: int, d_model: int):
+    def __init__(self, d_in: int, d_model: int, size: float = 1.0):
+        """`size` is what a number of the input is like; one of the output begins at 1."""
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(d_in, d_model), nn.GELU(), nn.Linear(d_model, d_model)
         )
+        nn.init.normal_(self.layers[0].weight, std=d_in**-0.5 / size)
+        nn.init.normal_(self.layers[2].weight, std=(GELU_POWER * d_model) ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """... d_in -> ... d_model."""
@@ -58,7 +63,7 @@ class GenerationPathway(nn.Module):
         # Differs: the paper maps "the codebook embeddings"; as in the released code they
         # are a table of their own, which starts from the codebook and then trains.
         self.embedding = nn.Embedding(cfg.n_codes, cfg.d_code)
-        self.adaptor = Adaptor(cfg.d_code, cfg.llm_width)
+        self.adaptor = Adaptor(cfg.d_code, cfg.llm_width, cfg.d_code**-0.5)
 
     @property
     def n_tokens(self) -> int:

@@ -13,7 +13,7 @@ from zlib import crc32
 from minijanus.concepts import HELD_OUT_SHARE, MEMBER_OF, Concept
 from minijanus.language import NUMBERS, a, description, plural
 from minijanus.questions import several
-from minijanus.scenes import Scene
+from minijanus.scenes import Scene, weighted
 from minijanus.sprites import read_table
 
 SHARES = {"wordnet": 35, "labels": 20, "scene": 30, "dialogue": 15}  # percent
@@ -89,7 +89,7 @@ def label_pairs(rng: Random) -> str:
 
 def scene_with_questions(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> str:
     """A scene told in words, then questions about it in the words of the visual ones."""
-    turns = several(scene, rng, concepts, rng.randint(1, 4))
+    turns = several(scene, rng, concepts, rng.randint(3, 8))
     return "\n".join(
         [description(scene, rng), *(f"{ask} {answer}" for ask, answer in turns)]
     )
@@ -104,17 +104,29 @@ def dialogue(
         said = [words for turn in turns for words in turn]
         return [f"{description(scene, rng)} {said[0]}", *said[1:]]
     if rng.random() < 0.7:
-        return list(document(rng, heldout))
+        return list(document(scene, rng, concepts, heldout))
+    return small_talk(rng, concepts)
+
+
+def small_talk(rng: Random, concepts: Sequence[Concept]) -> list[str]:
+    """One or two questions about words and numbers, with their answers."""
     makers = rng.sample((translation, meaning, addition, membership, more), 2)
     first, second = (make(rng, concepts) for make in makers)
     return [*first, *second] if rng.random() < 0.5 else list(first)
 
 
-def document(rng: Random, heldout: bool) -> tuple[str, str]:
+def document(
+    scene: Scene, rng: Random, concepts: Sequence[Concept], heldout: bool
+) -> tuple[str, str]:
     """A document of the pre-training on demand, so that stage III forgets none of it."""
-    if rng.random() < 0.6:
+    kind = weighted(rng, SHARES)
+    if kind == "wordnet":
         return "Write a few sentences.", wordnet_document(rng, heldout)
-    return "Translate a few words.", label_pairs(rng)
+    if kind == "labels":
+        return "Translate a few words.", label_pairs(rng)
+    if kind == "scene":
+        return "Tell a scene and ask about it.", scene_with_questions(scene, rng, concepts)
+    return "Write a dialogue.", as_text(small_talk(rng, concepts))
 
 
 def translation(rng: Random, concepts: Sequence[Concept]) -> tuple[str, str]:

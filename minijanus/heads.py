@@ -27,7 +27,7 @@ class ImageHead(nn.Module):
         self.output_mlp_projector = nn.Linear(cfg.llm_width, cfg.llm_width)
         self.vision_head = nn.Linear(cfg.llm_width, cfg.n_codes)
         for linear in (self.output_mlp_projector, self.vision_head):
-            nn.init.normal_(linear.weight, std=0.02)
+            nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
             nn.init.zeros_(linear.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Janus(nn.Module):
         self.gen = GenerationPathway(cfg)
         self.llm = Llama(cfg)
         self.text_head = nn.Linear(cfg.llm_width, cfg.vocabulary, bias=False)
-        nn.init.normal_(self.text_head.weight, std=0.02)
+        nn.init.normal_(self.text_head.weight, std=cfg.llm_width**-0.5)
         self.image_head = ImageHead(cfg)
         self.pretrained: Pretrained | None = None  # what came with weights from a folder
 

@@ -177,9 +177,12 @@ class Llama(nn.Module):
         self.embed_tokens = nn.Embedding(cfg.vocabulary, cfg.llm_width)
         self.layers = nn.ModuleList(Layer(cfg) for _ in range(cfg.llm_depth))
         self.norm = RMSNorm(cfg.llm_width, cfg.norm_eps)
+        # The usual 0.02 is width^-0.5 of a model 2,048 wide. Much narrower, it would leave
+        # attention flat for a long time, and no head would learn to find a word again.
+        nn.init.normal_(self.embed_tokens.weight, std=1.0)
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
 
     def forward(
         self,

@@ -17,7 +17,14 @@ from minijanus.load import SIGLIP_NAMES
 from minijanus.loop import run_phase
 from minijanus.records import Source
 from minijanus.sequence import Batch, pack, to_sequence
-from minijanus.siglip import MAX_TEXT, SigLIP, VisionTransformer, same_caption, sigmoid_loss
+from minijanus.siglip import (
+    MAX_TEXT,
+    SigLIP,
+    VisionTransformer,
+    same_caption,
+    sigmoid_loss,
+    tokens_inside,
+)
 from minijanus.text import Tokenizer
 from minijanus.vq_losses import PatchDiscriminator, Perceptual, vq_loss
 from minijanus.vq_tokenizer import VQTokenizer
@@ -51,13 +58,21 @@ def text_batch(tokenizer: Tokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
 
 def caption_pairs(
     cfg: Config, source: Source, tokenizer: Tokenizer, step: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One step's pictures b c h w with their captions, ids b t and mask b t."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """One step's pictures b c h w and r parts of them, then the words of all b + r.
+
+    A part is the number of its picture, r, and its tokens, bool r n; ids and mask are
+    (b + r) t: the pictures' captions, then the parts' names.
+    """
     indices = range(step * cfg.siglip.batch, (step + 1) * cfg.siglip.batch)
     records = [source.record("understanding", index, stage=1) for index in indices]
     images = [understanding_pixels(r.images[0], cfg.image_size) for r in records]
-    ids, mask = text_batch(tokenizer, [r.messages[-1]["content"] for r in records])
-    return torch.stack(images), ids, mask
+    captions = [r.messages[-1]["content"] for r in records]
+    parts = [(n, *region) for n, r in enumerate(records) for region in r.regions]
+    picture = torch.tensor([n for n, *_ in parts], dtype=torch.long)
+    inside = tokens_inside([box for _, box, _ in parts], cfg.image_size // cfg.und_patch)
+    ids, mask = text_batch(tokenizer, captions + [words for *_, words in parts])
+    return torch.stack(images), picture, inside, ids, mask
 
 
 def train_siglip(
@@ -68,14 +83,16 @@ def train_siglip(
     device,
     deadline: float = math.inf,
 ) -> dict:
-    """Pre-train the understanding encoder to match pictures with captions."""
+    """Pre-train the understanding encoder to match pictures, and parts, with words."""
     torch.manual_seed(cfg.seed)
     model, phase = SigLIP(cfg, cfg.vocabulary).to(device), cfg.siglip
 
     def step_loss(step: int, samples: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        pixels, ids, mask = (tensor.to(device) for tensor in samples)
+        pixels, picture, inside, ids, mask = (tensor.to(device) for tensor in samples)
         # float32 from here on: among many close vectors, half precision finds ties.
-        image = model.image_embedding(pixels).float()
+        # Differs: SigLIP matches whole pictures with captions; here each thing's box is
+        # matched with its name as well, or a short run would hardly learn what is where.
+        image = model.parts_embedding(pixels, picture, inside).float()
         text = model.text_embedding(ids, mask).float()
         match = same_caption(ids)
         matched = match.gather(1, (image @ text.T).argmax(dim=1, keepdim=True))

@@ -26,7 +26,7 @@ Turn = tuple[str, str]  # question, answer
 KINDS = ("existence", "count", "colour", "position", "two_step")
 # Whether something is there is the hardest to learn, and few scenes allow a question about
 # a place, so these are asked more often.
-OFTEN = (*KINDS, "existence", "existence", "existence", "position", "position", "two_step")
+OFTEN = (*KINDS, *4 * ["existence"], "position", "position", "two_step")
 POPULAR = 4  # "popular" means the most frequent quarter of the concepts
 
 

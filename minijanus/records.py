@@ -11,6 +11,8 @@ from typing import Protocol
 
 from PIL import Image
 
+from minijanus.layout import Box
+
 IMAGE = "<image_placeholder>"  # stands in a message where a picture goes
 KINDS = ("understanding", "text", "generation")
 
@@ -23,6 +25,7 @@ class Record:
     images: list[Image.Image] = field(default_factory=list)
     messages: list[dict[str, str]] = field(default_factory=list)  # role, content
     key: str = ""  # names the pictures, so that encoded ones can be cached; "": never
+    regions: tuple[tuple[Box, str], ...] = ()  # boxes of the first picture, in words
 
 
 def turns(*contents: str) -> list[dict[str, str]]:

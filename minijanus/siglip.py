@@ -6,6 +6,7 @@ Legend: b batch, n image tokens, t text tokens, d width, c h w picture.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minijanus.config import Config
+from minijanus.layout import Box
 
 MAX_TEXT = 64  # text positions, as SigLIP
 
@@ -121,11 +123,12 @@ class MapPooling(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.mlp = MLP(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """b n d -> b d."""
+    def forward(self, x: Tensor, inside: Tensor | None = None) -> Tensor:
+        """b n d -> b d; looks only where inside b n is True, by default everywhere."""
         query = repeat(self.q(self.latent), "1 1 (h d) -> b h 1 d", b=len(x), h=self.heads)
         k, v = rearrange(self.kv(x), "b n (s h d) -> s b h n d", s=2, h=self.heads)
-        x = F.scaled_dot_product_attention(query, k, v)
+        mask = None if inside is None else rearrange(inside, "b n -> b 1 1 n")
+        x = F.scaled_dot_product_attention(query, k, v, attn_mask=mask)
         x = self.proj(rearrange(x, "b h 1 d -> b (h d)"))
         return x + self.mlp(self.norm(x))
 
@@ -180,9 +183,29 @@ class SigLIP(nn.Module):
         """Unit vectors b d of pixels b c h w."""
         return F.normalize(self.pool(self.vision(pixels)), dim=-1)
 
+    def parts_embedding(self, pixels: Tensor, picture: Tensor, inside: Tensor) -> Tensor:
+        """Unit vectors of the pictures b c h w, then of r parts of them, (b + r) d.
+
+        Part r lies in the picture with this number, on its tokens where inside r n is True.
+        """
+        features = self.vision(pixels)
+        parts = self.pool(features[picture], inside)
+        return F.normalize(torch.cat([self.pool(features), parts]), dim=-1)
+
     def text_embedding(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Unit vectors b d of captions, ids b t and mask b t (True = a token)."""
         return F.normalize(self.text(ids, mask), dim=-1)
+
+
+def tokens_inside(boxes: Sequence[Box], side: int) -> Tensor:
+    """Which of side x side tokens have their middle in each box, bool r n."""
+    x, y, w, h = torch.tensor(boxes).reshape(-1, 4, 1).unbind(dim=1)  # each r 1
+    middles = (torch.arange(side) + 0.5) / side
+    across, down = (
+        (start <= middles) & (middles <= start + length)
+        for start, length in ((x, w), (y, h))
+    )
+    return rearrange(down[:, :, None] & across[:, None, :], "r y x -> r (y x)")
 
 
 def sigmoid_loss(

@@ -1,8 +1,8 @@
 """The world: a source of records for every task and stage (paper §4.2).
 
-Pictures come from finite pools, one per stream, and are drawn when they are asked for.
-Each random choice depends only on (seed, split, stream, index); the wording has a stream
-of its own, so that the same picture comes back with another question.
+Pictures come from one pool per stream, which may be endless, and are drawn when they are
+asked for. Each random choice depends only on (seed, split, stream, index); the wording has
+a stream of its own, so that the same picture comes back with another question.
 """
 
 from random import Random
@@ -138,8 +138,11 @@ class World:
         else:
             question, *rest = self._said(scene, rng, stage)
             said = [about_pictures(question, stage), *rest]
-        picture = self.render(scene)
-        return Record("understanding", [picture], turns(*said), self._key(scene))
+        regions = tuple(
+            (thing.box, a(thing.concept, thing.colour)) for thing in scene.objects
+        )
+        pictures, key = [self.render(scene)], self._key(scene)
+        return Record("understanding", pictures, turns(*said), key, regions)
 
     def _said(self, scene: Scene, rng: Random, stage: int) -> list[str]:
         """A description, one question or several about a scene, with the answers."""
@@ -190,8 +193,11 @@ class World:
         return self._name(scene.stream, scene.index)
 
     def _name(self, stream: str, place: int) -> str:
-        """A name of the pictures within this world; PictureCache keeps worlds apart."""
-        return f"{self.prefix}{stream}/{place}"
+        """A name of the pictures within this world; PictureCache keeps worlds apart.
+
+        In a pool without end no picture comes back, so none has a name to be kept under.
+        """
+        return f"{self.prefix}{stream}/{place}" if self.cfg.n_scenes else ""
 
 
 def concepts_of(name: str, styles: tuple[str, ...]) -> list[Concept]:

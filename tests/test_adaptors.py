@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from minijanus.adaptors import Adaptor, GenerationPathway, UnderstandingPathway
 from minijanus.config import TINY
+from minijanus.janus import Janus
 
 CFG = replace(
     TINY, image_size=32, und_width=32, und_depth=1, n_codes=20, vq_channels=8, llm_width=24
@@ -22,6 +23,20 @@ def test_adaptor_is_two_layers_with_gelu():
     first, last = adaptor.layers[0], adaptor.layers[2]
     inner = gelu(x @ first.weight.T + first.bias, approximate="none")
     assert_close(adaptor(x), inner @ last.weight.T + last.bias)
+
+
+@torch.no_grad()
+def test_pictures_begin_as_long_as_words():
+    """Catches codes or seen patches that begin far shorter or longer than words."""
+    torch.manual_seed(0)
+    janus = Janus(TINY)
+    janus.gen.start_from_codebook()
+    words = janus.llm.embed_tokens.weight.std()
+    codes = janus.gen.embed(torch.arange(TINY.n_codes)[None]).std()
+    seen = janus.und.embed(
+        torch.nn.LayerNorm(TINY.und_width)(torch.randn(4, 64, 128))
+    ).std()
+    assert 0.8 < codes / words < 1.25 and 0.8 < seen / words < 1.25
 
 
 @pytest.mark.parametrize("pathway_class", [UnderstandingPathway, GenerationPathway])

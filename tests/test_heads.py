@@ -46,12 +46,16 @@ def test_loss_equals_a_loop():
 
 
 def test_an_untrained_head_knows_nothing():
-    """Catches a start so sharp that the first loss is far above ln(codes)."""
+    """Catches a start so sharp that the first loss is far above ln(codes).
+
+    Logits begin normal, with a variance of E[GELU(x)^2] = 0.425; such logits that know
+    nothing cost half of their variance more than equal ones.
+    """
     torch.manual_seed(0)
     loss = ImageHead(TINY).loss(
         torch.randn(256, TINY.llm_width), torch.randint(TINY.n_codes, (256,))
     )
-    assert abs(loss.mean().item() - math.log(TINY.n_codes)) < 0.05
+    assert abs(loss.mean().item() - math.log(TINY.n_codes) - 0.425 / 2) < 0.05
 
 
 def test_guidance_identities():
@@ -109,7 +113,7 @@ def test_temperature():
     best = head(hidden).argmax(dim=-1)
     assert_close(head.sample(hidden, None, 1.0, generators(0), temperature=0.0), best)
     rows, same = hidden.expand(300, 16), generators(0) * 300
-    cold = head.sample(rows, None, 1.0, same, temperature=0.05)
+    cold = head.sample(rows, None, 1.0, same, temperature=0.01)
     hot = head.sample(rows, None, 1.0, same, temperature=20.0)
     assert (cold == best).float().mean() > 0.9 > 0.3 > (hot == best).float().mean()
 

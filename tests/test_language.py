@@ -274,8 +274,9 @@ def test_drawing_prompts_are_english_in_all_stages(world: World) -> None:
                     assert name in NAMES and (not tint or tint[0] in COLOURS)
 
 
-def test_formats_of_the_stages(world: World) -> None:
+def test_formats_of_the_stages() -> None:
     """A stage that reads another stage's format learns what it is never asked (§4.2)."""
+    world = World(replace(CFG, n_scenes=20_000))  # where pictures come back and have keys
     for index in range(200):
         picture, words = world.record("understanding", index, 1).messages
         assert picture["content"] == IMAGE and words["role"] == "assistant"

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from minijanus.config import TINY
-from minijanus.siglip import SigLIP, same_caption, sigmoid_loss
+from minijanus.siglip import SigLIP, same_caption, sigmoid_loss, tokens_inside
 
 CFG = replace(
     TINY,
@@ -119,6 +119,36 @@ def test_text_equals_transformers():
     assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-5)
     mean = torch.stack([row[m].mean(dim=0) for row, m in zip(expected, mask, strict=True)])
     assert_close(model.text(ids, mask), theirs.head(mean), atol=1e-5, rtol=1e-5)
+
+
+def test_tokens_inside_a_box():
+    """Catches rows taken for columns, and a token counted that the box only touches."""
+    boxes = [(0.25, 0.0, 0.5, 0.25), (0.0, 0.5, 0.2, 0.5)]
+    expected = [
+        [
+            x <= (column + 0.5) / 4 <= x + w and y <= (row + 0.5) / 4 <= y + h
+            for row in range(4)
+            for column in range(4)
+        ]
+        for x, y, w, h in boxes
+    ]
+    assert expected[0] == [False, True, True, False] + 12 * [False]
+    assert tokens_inside(boxes, 4).tolist() == expected
+    assert tokens_inside([], 4).shape == (0, 16)
+
+
+@torch.no_grad()
+def test_a_part_is_its_own_tokens_pooled():
+    """Catches parts of another picture, and a pooling that looks outside the part."""
+    model = shaken(SigLIP(CFG, 30))
+    pixels, inside = torch.randn(2, 3, 32, 32), torch.rand(3, 16) < 0.5
+    inside[:, 0] = True
+    found = model.parts_embedding(pixels, torch.tensor([1, 0, 1]), inside)
+    assert_close(found[:2], model.image_embedding(pixels))
+    features = model.vision(pixels)
+    for row, number, where in zip(found[2:], (1, 0, 1), inside, strict=True):
+        alone = model.pool(features[number, where][None])[0]
+        assert_close(row, alone / alone.norm(), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

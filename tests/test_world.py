@@ -305,6 +305,15 @@ def test_the_same_key_means_the_same_pictures(world: World) -> None:
     assert np.mean([len(w) > 1 for k, w in words.items() if k.startswith("scene")]) > 0.9
 
 
+def test_a_world_without_end_keeps_no_picture() -> None:
+    """Every picture ever drawn would pile up in the cache, and none would come back."""
+    endless = World(replace(CFG, n_scenes=0))
+    for task in ("understanding", "generation"):
+        assert {endless.record(task, index, stage=2).key for index in range(50)} == {""}
+    assert endless.scene("scene", 5).objects != endless.scene("scene", 5 + 700).objects
+    assert World(CFG).scene("scene", 5).objects == World(CFG).scene("scene", 705).objects
+
+
 def test_frequent_concepts_and_related_ones(world: World) -> None:
     """ "Popular" and "adversarial" questions mean nothing if all concepts were alike."""
     scenes = [world.scene("scene", i) for i in range(700)]
