@@ -38,6 +38,8 @@ def drawing(
     generators: list[torch.Generator],
     guidance: float = 5.0,
     temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
 ) -> Iterator[Tensor]:
     """Yield the image ids so far, b m, for each m from 1 to n, as they are drawn.
 
@@ -55,11 +57,11 @@ def drawing(
         mask = attention_mask(documents, new=embedded.shape[1])
         hidden = janus.llm(embedded, positions, mask, cache)
         cond, uncond = hidden[:, -1].chunk(2)
-        drawn.append(
-            janus.image_head.sample(cond, uncond, guidance, generators, temperature)
+        new = janus.image_head.sample(
+            cond, uncond, guidance, generators, temperature, top_k, top_p
         )
+        drawn.append(new)
         yield torch.stack(drawn, dim=1)
-        both = torch.cat([drawn[-1], drawn[-1]])
-        embedded, state = janus.gen.feedback(both, state)
+        embedded, state = janus.gen.feedback(torch.cat([new, new]), state)
         documents = torch.cat([documents, documents[:, -1:]], dim=1)
         positions = positions[:, -1:] + 1

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from minijanus.config import Config
+from minijanus.sampling import choose
 
 
 def guide(l_c: Tensor, l_u: Tensor, s: float) -> Tensor:
@@ -46,12 +47,14 @@ class ImageHead(nn.Module):
         guidance: float,
         generators: list[Generator],
         temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
     ) -> Tensor:
         """Draw one code for each picture, b d (and b d without the prompt) -> ids b.
 
         One generator per picture, on the hidden states' device, so that a picture does
         not depend on the others in its batch. Without hidden_uncond there is no guidance;
-        temperature 0 takes the most probable code.
+        temperature, top_k and top_p are those of `choose`.
         """
         if len(generators) != len(hidden_cond):
             raise ValueError(
@@ -61,11 +64,4 @@ class ImageHead(nn.Module):
         logits = self(hidden_cond).float()  # b k
         if hidden_uncond is not None:
             logits = guide(logits, self(hidden_uncond).float(), guidance)
-        if temperature == 0:
-            return logits.argmax(dim=-1)
-        chances = torch.softmax(logits / temperature, dim=-1)
-        draws = [
-            torch.multinomial(row, 1, generator=generator)
-            for row, generator in zip(chances, generators, strict=True)
-        ]
-        return torch.cat(draws)
+        return choose(logits, generators, temperature, top_k, top_p)

@@ -76,8 +76,13 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return grey.point(lambda value: value * (255 / top) + 0.5).convert("L")
 
 
-def understanding_pixels(image: Image.Image, size: int) -> Tensor:
-    """Long side to `size`, short side padded with 127 (paper §4.1); c h w in [-1, 1]."""
+def understanding_pixels(
+    image: Image.Image, size: int, do_normalize: bool = True
+) -> Tensor:
+    """Long side to `size`, short side padded with 127 (paper §4.1); c h w in [-1, 1].
+
+    Without do_normalize in [0, 1], for released weights that learned so.
+    """
     image = to_rgb(image)
     longest = max(image.size)
     # Truncated, not rounded: the released code does so, and transformers' port does not.
@@ -87,7 +92,8 @@ def understanding_pixels(image: Image.Image, size: int) -> Tensor:
     image = image.resize((width, height), Image.Resampling.BICUBIC)  # antialiased
     square = Image.new("RGB", (size, size), PAD_GREY)
     square.paste(image, ((size - width) // 2, (size - height) // 2))
-    return _to_pixels(square)
+    pixels = _to_pixels(square)
+    return pixels if do_normalize else (pixels + 1) / 2
 
 
 def generation_pixels(image: Image.Image, size: int) -> Tensor:

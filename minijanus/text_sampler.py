@@ -1,40 +1,146 @@
-"""Answering: text tokens, the likeliest one after another (paper §3.4)."""
+"""Answering: text tokens, one after another (paper §3.4).
 
+Several conversations, each with pictures or without, are answered in one batch.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from PIL import Image
 
+from minijanus import sequence
 from minijanus.images import understanding_pixels
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.llm import KVCache, attention_mask
-from minijanus.records import Record, about_pictures, turns
-from minijanus.sequence import Sequence, align, to_sequence
+from minijanus.records import IMAGE, Record, about_pictures, turns
+from minijanus.sampling import choose
 from minijanus.text import Tokenizer
 
+Message = dict[str, str]  # role and content, as in Record
+Asked = tuple[Sequence[Message], Sequence[Image.Image]]  # a conversation and its pictures
+MOST_TOKENS = 512  # of an answer, where the caller says nothing and there is room
 
-def question_sequence(
-    janus: Janus,
-    tokenizer: Tokenizer,
-    picture: Image.Image | None,
-    question: str,
-    stage_number: int,
-) -> Sequence:
-    """A question laid out as in training, up to where its answer begins (paper §4.2)."""
-    if picture is None:
-        record = Record("text", [], turns(question, ""))
-    else:
-        asked = about_pictures(question, stage_number)
-        record = Record("understanding", [picture], turns(asked, ""))
+
+def conversation_sequence(
+    janus: Janus, tokenizer: Tokenizer, asked: Asked, stage_number: int
+) -> sequence.Sequence:
+    """A conversation laid out as in training, up to where its answer begins (paper §4.2).
+
+    Pictures stand where IMAGE marks stand, without any mark before the first message.
+    """
+    (first, *rest), images = asked
+    marks = sum(message["content"].count(IMAGE) for message in (first, *rest))
+    if images and not marks:
+        words = about_pictures(first["content"], stage_number, len(images))
+        first = {**first, "content": words}
+    open_turn = {"role": "assistant", "content": ""}
+    kind = "understanding" if images else "text"
+    record = Record(kind, list(images), [first, *rest, open_turn])
     stage = janus.cfg.stage(stage_number)
-    sequence = to_sequence(record, stage, tokenizer, janus.lengths())
-    if sequence.ids[-1] == tokenizer.eos:  # the model is to say when it ends
-        sequence = replace(sequence, ids=sequence.ids[:-1], scored=sequence.scored[:-1])
-    return sequence
+    laid = sequence.to_sequence(record, stage, tokenizer, janus.lengths())
+    if laid.ids[-1] == tokenizer.eos and stage.template == "plain":
+        # The model is to say when it ends.
+        laid = replace(laid, ids=laid.ids[:-1], scored=laid.scored[:-1])
+    return laid
 
 
 @torch.no_grad()
+def speaking(
+    janus: Janus,
+    tokenizer: Tokenizer,
+    asked: Sequence[Asked],
+    stage_number: int,
+    max_tokens: int | None = None,
+    temperature: float = 0.0,
+    top_p: float | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Iterator[list[int]]:
+    """Yield the next token of every conversation's answer, until all have ended.
+
+    A row that has ended says EOS again. `seeds`, one per row, are 0 by default; without a
+    picture the vision encoder does not run. UserError if there is no room for max_tokens,
+    by default MOST_TOKENS or what room there is.
+    """
+    cfg, device = janus.cfg, janus.device
+    rows = [conversation_sequence(janus, tokenizer, one, stage_number) for one in asked]
+    length = max(len(row.ids) for row in rows)
+    room = cfg.max_positions - length
+    most = max(1, min(room, MOST_TOKENS)) if max_tokens is None else max_tokens
+    if most > room:
+        raise UserError(
+            f"the question takes {length} of {cfg.max_positions} positions, too many to "
+            f"leave room for {most} tokens of answer: shorten it."
+        )
+    normalize = janus.pretrained is None or janus.pretrained.do_normalize
+    shown = [image for _, images in asked for image in images]
+    seen = {}
+    if shown:
+        pixels = [understanding_pixels(i, cfg.image_size, normalize) for i in shown]
+        dtype = janus.text_head.weight.dtype
+        seen["und"] = janus.und.encode(torch.stack(pixels).to(device, dtype))
+    batch = sequence.align(rows).to(device)
+    embedded = janus.embed(batch, seen)
+    documents, positions = batch.documents, batch.positions
+    cache = KVCache(cfg, len(rows), length + most, device, embedded.dtype)
+    generators = [
+        torch.Generator(device).manual_seed(seed) for seed in seeds or [0] * len(rows)
+    ]
+    ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
+    for _ in range(most):
+        mask = attention_mask(documents, new=embedded.shape[1])
+        hidden = janus.llm(embedded, positions, mask, cache)
+        # Differs: by default the likeliest token is taken where the paper samples, as the
+        # released code does, because a question then always has the same answer.
+        logits = janus.text_head(hidden[:, -1])
+        tokens = choose(logits, generators, temperature, top_p=top_p)
+        tokens = tokens.masked_fill(ended, tokenizer.eos)
+        yield tokens.tolist()
+        ended = ended | (tokens == tokenizer.eos)
+        if ended.all():
+            return
+        embedded = janus.llm.embed_tokens(tokens[:, None])
+        documents = torch.cat([documents, documents[:, -1:]], dim=1)
+        positions = positions[:, -1:] + 1
+
+
+def pieces(tokenizer: Tokenizer, tokens: Iterable[int]) -> Iterator[str]:
+    """The text of an answer's tokens as it grows, up to EOS; joined, the whole answer.
+
+    A character waits until all of its bytes are there, and a space for what follows it.
+    """
+    ids: list[int] = []
+    shown = 0
+    for token in tokens:
+        if token == tokenizer.eos:
+            break
+        ids.append(token)
+        text = tokenizer.decode(ids).strip()
+        if len(text) > shown and not text.endswith("\ufffd"):
+            yield text[shown:]
+            shown = len(text)
+    if rest := tokenizer.decode(ids).strip()[shown:]:
+        yield rest
+
+
+def replies(
+    janus: Janus,
+    tokenizer: Tokenizer,
+    asked: Sequence[Asked],
+    stage_number: int,
+    max_tokens: int | None = None,
+    temperature: float = 0.0,
+    top_p: float | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[str]:
+    """The whole answers to conversations, in one batch; parameters as of `speaking`."""
+    steps = speaking(
+        janus, tokenizer, asked, stage_number, max_tokens, temperature, top_p, seeds
+    )
+    return ["".join(pieces(tokenizer, row)) for row in zip(*steps, strict=True)]
+
+
 def answers(
     janus: Janus,
     tokenizer: Tokenizer,
@@ -46,38 +152,11 @@ def answers(
 
     In the stage's format; UserError if a question leaves no room for max_tokens.
     """
-    cfg, device = janus.cfg, janus.device
-    rows = [question_sequence(janus, tokenizer, *one, stage_number) for one in asked]
-    length = max(len(row.ids) for row in rows)
-    if length + max_tokens > cfg.max_positions:
-        raise UserError(
-            f"the question takes {length} of {cfg.max_positions} positions, too many to "
-            f"leave room for {max_tokens} tokens of answer: shorten it."
-        )
-    batch = align(rows).to(device)
-    pixels = [understanding_pixels(p, cfg.image_size) for p, _ in asked if p is not None]
-    seen = {"und": janus.und.encode(torch.stack(pixels).to(device))} if pixels else {}
-    embedded = janus.embed(batch, seen)
-    documents, positions = batch.documents, batch.positions
-    cache = KVCache(cfg, len(rows), length + max_tokens, device, embedded.dtype)
-    said: list[list[int]] = [[] for _ in rows]
-    ended = [False] * len(rows)
-    for _ in range(max_tokens):
-        mask = attention_mask(documents, new=embedded.shape[1])
-        hidden = janus.llm(embedded, positions, mask, cache)
-        # Differs: the likeliest token is taken where the paper samples, as the released
-        # code does, because a question then always has the same answer.
-        tokens = janus.text_head(hidden[:, -1]).argmax(-1)
-        for row, token in enumerate(tokens.tolist()):
-            ended[row] = ended[row] or token == tokenizer.eos
-            if not ended[row]:
-                said[row].append(token)
-        if all(ended):
-            break
-        embedded = janus.llm.embed_tokens(tokens[:, None])
-        documents = torch.cat([documents, documents[:, -1:]], dim=1)
-        positions = positions[:, -1:] + 1
-    return [tokenizer.decode(ids).strip() for ids in said]
+    conversations = [
+        (turns(question), [] if picture is None else [picture])
+        for picture, question in asked
+    ]
+    return replies(janus, tokenizer, conversations, stage_number, max_tokens)
 
 
 def answer(
