@@ -1,4 +1,4 @@
-"""The command line: draw, ask, train, ship, judge, evaluate, report, doctor.
+"""The command line: draw, ask, chat, train, ship, judge, evaluate, report, doctor.
 
 What a person did wrong ends in one line and exit code 2, never in a traceback.
 """
@@ -13,6 +13,7 @@ from minijanus.commands import (
     RUNS,
     SHIPPED,
     ask,
+    chat,
     doctor,
     draw,
     evaluate,
@@ -69,6 +70,12 @@ def add_model(new: argparse.ArgumentParser) -> None:
     add("--phase", default="stage3", help="the model as it was after this phase (stage3)")
 
 
+def add_released(new: argparse.ArgumentParser) -> None:
+    """The option that takes a released model, or any other in a folder of its own."""
+    what = "such as deepseek-ai/Janus-1.3B, in place of --checkpoint"
+    new.add_argument("--model", metavar="NAME_OR_FOLDER", help=what)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line; help texts end with the default in brackets."""
     first_line = __doc__.partition("\n")[0]
@@ -86,11 +93,22 @@ def make_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default="grid.png", metavar="PNG", help="file (grid.png)")
     add("--watch", action="store_true", help="write the file anew after each row of codes")
     add_model(new)
+    add_released(new)
 
     new = command(commands, ask)
     new.add_argument("picture", type=Path, help="a picture file")
     new.add_argument("question", help='such as "How many dogs are there?"')
     add_model(new)
+    add_released(new)
+
+    new = command(commands, chat)
+    add = new.add_argument
+    add("pictures", type=Path, nargs="*", help="picture files, before the first question")
+    add("--max-tokens", type=steps, metavar="N", help="of an answer (what room there is)")
+    add("--temperature", type=float, default=0.0, metavar="T", help="0: no chance (0)")
+    add("--seed", type=int, default=0, help="the same seed gives the same answers (0)")
+    add_model(new)
+    add_released(new)
 
     add = command(commands, train).add_argument
     presets = [name for name in PRESETS if name != "paper"]  # not to be trained here

@@ -13,26 +13,25 @@ from minijanus.config import PRESETS, Config
 DATA = Path(__file__).resolve().parents[1] / "data"
 SHIPPED = DATA / "checkpoints" / "tiny"
 RUNS = DATA / "runs"
+SILENCE = "(the model says nothing)"
 
 
 def draw(args: argparse.Namespace) -> int:
     """Draw a prompt n times and save the pictures as one PNG."""
     from minijanus.checkpoint import write_whole
-    from minijanus.lab import UserError, device
-    from minijanus.load import load_janus
-    from minijanus.studio import check_text, draw_pictures, grid_picture, watch_pictures
+    from minijanus.lab import UserError
+    from minijanus.studio import check_text, draw_pictures, grid_picture
 
     if args.out.suffix.lower() != ".png" or args.out.is_dir():
         raise UserError(f"--out is {args.out}: give a file name that ends in .png.")
     check_text(args.prompt, "prompt")  # before the seconds of loading
-    model = load_janus(args.checkpoint, args.phase, device())
-    how = (args.n, args.seed, args.guidance, args.temperature)
-    if args.watch:
-        steps = watch_pictures(*model, args.prompt, *how)
-    else:
-        steps = iter([draw_pictures(*model, [args.prompt], *how)])
-    for pictures in steps:
+
+    def write(pictures: list) -> None:
         write_whole(args.out, partial(grid_picture(pictures).save, format="png"))
+
+    how = (args.n, args.seed, args.guidance, args.temperature)
+    watch = write if args.watch else None
+    write(draw_pictures(*model_of(args), [args.prompt], *how, watch))
     print(f'{args.out}: "{args.prompt}", {args.n} drawn, seed {args.seed}')
     return 0
 
@@ -40,15 +39,58 @@ def draw(args: argparse.Namespace) -> int:
 def ask(args: argparse.Namespace) -> int:
     """Answer a question about a picture."""
     from minijanus.images import open_picture
-    from minijanus.lab import device
-    from minijanus.load import load_janus
     from minijanus.studio import ask_picture, check_text
 
     check_text(args.question, "question")
     picture = open_picture(args.picture)
-    model = load_janus(args.checkpoint, args.phase, device())
-    print(ask_picture(*model, picture, args.question) or "(the model says nothing)")
+    said = ask_picture(*model_of(args), picture, args.question)
+    print(said or SILENCE)
     return 0
+
+
+def chat(args: argparse.Namespace) -> int:
+    """Talk with a model, about pictures or without; an empty line ends it."""
+    from minijanus.images import open_picture
+    from minijanus.studio import check_for, conversation, reply
+
+    pictures = [open_picture(path) for path in args.pictures]
+    janus, tokenizer, stage = model_of(args)
+    messages: list[dict[str, str]] = []
+    for line in iter(lambda: input_line("User: "), ""):
+        words = check_for(janus, line, "question")
+        messages.append({"role": "user", "content": words})
+        asked, said = conversation(messages, pictures), ""
+        print("Assistant: ", end="", flush=True)
+        how = (args.max_tokens, args.temperature, None, args.seed + len(messages))
+        for piece in reply(janus, tokenizer, stage, asked, *how):
+            print(piece, end="", flush=True)
+            said += piece
+        print("" if said else SILENCE)
+        messages.append({"role": "assistant", "content": said or SILENCE})
+    return 0
+
+
+def input_line(prompt: str) -> str:
+    """What a person types, on one line; nothing at the end of the input."""
+    try:
+        return input(prompt).strip()
+    except EOFError:
+        print()
+        return ""
+
+
+def model_of(args: argparse.Namespace):
+    """The model that the options ask for, its tokenizer and its stage."""
+    from minijanus.lab import device
+
+    if args.model is None:
+        from minijanus.load import load_janus
+
+        return load_janus(args.checkpoint, args.phase, device())
+    from minijanus.janus import Janus
+    from minijanus.studio import loaded
+
+    return loaded(Janus.from_pretrained(args.model, device()))
 
 
 def train(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from minijanus.mixing import TASKS
 from minijanus.sequence import Batch, Span
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from minijanus.hub import Pretrained
 
 
@@ -63,6 +66,74 @@ class Janus(nn.Module):
         from minijanus import hub
 
         hub.save_pretrained(self, folder, layout)
+
+    def draw(
+        self,
+        prompts: str | Sequence[str],
+        n: int = 1,
+        guidance: float = 5.0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seeds: Sequence[int] | None = None,
+        on_step: Callable[[list[Image]], None] | None = None,
+    ) -> list[Image]:
+        """Draw each prompt n times; all pictures of the first prompt come first.
+
+        Each picture equals the one drawn alone with its seed; `seeds` has one per picture,
+        by default 0, 1, 2 and so on. on_step gets the unfinished pictures of a batch after
+        each row of codes. Only for a model of from_pretrained; UserError for bad input.
+        """
+        from minijanus import studio  # which imports this file
+
+        prompts = [prompts] if isinstance(prompts, str) else prompts
+        how = (guidance, temperature, top_k, top_p)
+        return studio.draw(*studio.loaded(self), prompts, n, *how, seeds, on_step)
+
+    def answer(
+        self,
+        conversation: str | Sequence[dict[str, str]],
+        images: Sequence[Image] = (),
+        stream: bool = False,
+        max_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str | Iterator[str]:
+        """Answer a question, or go on with a conversation whose last turn is the user's.
+
+        Pictures stand where IMAGE marks stand, without any mark before the first turn.
+        With `stream` the answer comes in pieces that never break a character. Temperature 0
+        takes the likeliest token. Only for a model of from_pretrained; UserError for bad
+        input.
+        """
+        from minijanus import studio  # which imports this file
+
+        asked = studio.conversation(conversation, images)
+        pieces = studio.reply(
+            *studio.loaded(self), asked, max_tokens, temperature, top_p, seed
+        )
+        return pieces if stream else "".join(pieces)
+
+    def answers(
+        self,
+        conversations: Sequence[str | Sequence[dict[str, str]]],
+        images: Sequence[Sequence[Image]],
+        max_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_p: float | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> list[str]:
+        """As `answer`, for several conversations in one batch, each with its pictures."""
+        from minijanus import studio, text_sampler  # which import this file
+
+        asked = [
+            studio.conversation(*one) for one in zip(conversations, images, strict=True)
+        ]
+        studio.check_sampling(temperature, None, top_p)
+        janus, tokenizer, stage = studio.loaded(self)
+        how = (max_tokens, temperature, top_p, seeds)
+        return text_sampler.replies(janus, tokenizer, asked, stage, *how)
 
     def parts(self) -> dict[str, nn.Module]:
         """The parts of Figure 3 by the paper's names; every parameter is in exactly one."""

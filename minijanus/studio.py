@@ -6,7 +6,7 @@ a UserError says in one sentence what to do.
 
 import random
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import isqrt
 
 import torch
@@ -18,8 +18,9 @@ from minijanus.cfg_sampler import drawing, prompt_ids
 from minijanus.images import to_picture
 from minijanus.janus import Janus
 from minijanus.lab import UserError
+from minijanus.records import IMAGE, turns
 from minijanus.text import SPECIAL, Tokenizer
-from minijanus.text_sampler import answer
+from minijanus.text_sampler import Asked, answer, pieces, speaking
 
 # The scripts of the 28 locales in data/labels.parquet, as Unicode's letter names begin.
 SCRIPTS = (
@@ -51,14 +52,21 @@ def check_script(text: str) -> None:
 
 
 def check_text(text: str, what: str) -> str:
-    """The text on one line; UserError if the model cannot read it."""
+    """The text on one line; UserError if no model could read it."""
     text = " ".join(text.split())
     if not any(letter.isalpha() for letter in text):
         raise UserError(f'the {what} has no words: write some, such as "a red car".')
     for mark in SPECIAL:
         if mark in text:
             raise UserError(f"the {what} has {mark}, a mark of the model's own: remove it.")
-    check_script(text)
+    return text
+
+
+def check_for(janus: Janus, text: str, what: str) -> str:
+    """The text on one line; UserError if this model cannot read it."""
+    text = check_text(text, what)
+    if janus.pretrained is None or janus.pretrained.layout == "minijanus":
+        check_script(text)
     return text
 
 
@@ -73,11 +81,20 @@ def picture_seed(seed: int, number: int) -> int:
     return random.Random(f"{seed}/draw/{number}").getrandbits(63)
 
 
+def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Raise UserError for what is no way to choose from chances."""
+    check_range("temperature", temperature, 0, 10)
+    if top_k is not None and not top_k >= 1:
+        raise UserError(f"top_k is {top_k}: choose a whole number above zero, or None.")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise UserError(f"top_p is {top_p}: choose a number above 0, up to 1, or None.")
+
+
 def checked_prompt(
     prompt: str, janus: Janus, tokenizer: Tokenizer, stage: int
 ) -> list[int]:
     """The ids of a drawing prompt that fits into the context with its picture."""
-    ids = prompt_ids(check_text(prompt, "prompt"), janus, tokenizer, stage)
+    ids = prompt_ids(check_for(janus, prompt, "prompt"), janus, tokenizer, stage)
     room = janus.cfg.max_positions - janus.gen.n_tokens
     if len(ids) > room:
         raise UserError(
@@ -87,22 +104,55 @@ def checked_prompt(
     return ids
 
 
-def drawing_jobs(
+def loaded(janus: Janus) -> tuple[Janus, Tokenizer, int]:
+    """The model, its tokenizer and its stage; UserError if it came from no folder."""
+    if janus.pretrained is None:
+        raise UserError(
+            "this Janus came from no folder and has no tokenizer: begin with "
+            "Janus.from_pretrained."
+        )
+    return janus, janus.pretrained.tokenizer, janus.pretrained.stage
+
+
+def draw(
     janus: Janus,
     tokenizer: Tokenizer,
     stage: int,
     prompts: Sequence[str],
-    n: int,
-    seed: int,
-) -> list[tuple[list[int], torch.Generator]]:
-    """The prompt's ids and the generator of every picture; UserError for a bad prompt."""
+    n: int = 1,
+    guidance: float = 5.0,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seeds: Sequence[int] | None = None,
+    on_step: Callable[[list[Image.Image]], None] | None = None,
+) -> list[Image.Image]:
+    """Draw each prompt n times, in the format of the stage; all of the first prompt first.
+
+    `seeds` has one per picture, by default 0, 1, 2 and so on; a picture depends on its
+    prompt and its seed alone. on_step gets a batch's pictures after each row of codes, what
+    is still to come grey. UserError if a prompt or a number cannot be used.
+    """
     check_range("n", n, 1, MOST_PICTURES)
-    rows = [checked_prompt(prompt, janus, tokenizer, stage) for prompt in prompts]
-    return [
-        (row, torch.Generator(janus.device).manual_seed(picture_seed(seed, number)))
-        for row in rows
-        for number in range(n)
-    ]
+    check_range("guidance", guidance, 0, 100)
+    check_sampling(temperature, top_k, top_p)
+    ids = [checked_prompt(prompt, janus, tokenizer, stage) for prompt in prompts]
+    ids = [row for row in ids for _ in range(n)]
+    seeds = range(len(ids)) if seeds is None else seeds
+    if len(seeds) != len(ids):
+        raise UserError(
+            f"there are {len(seeds)} seeds for {len(ids)} pictures: give each one."
+        )
+    pictures, row = [], isqrt(janus.gen.n_tokens)
+    for start in range(0, len(ids), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        generators = [torch.Generator(janus.device).manual_seed(s) for s in seeds[some]]
+        how = (guidance, temperature, top_k, top_p)
+        for drawn in drawing(janus, ids[some], tokenizer.pad, generators, *how):
+            if on_step is not None and drawn.shape[1] % row == 0:
+                on_step(unfinished(janus, drawn))
+        pictures += unfinished(janus, drawn)
+    return pictures
 
 
 def draw_pictures(
@@ -114,47 +164,12 @@ def draw_pictures(
     seed: int = 0,
     guidance: float = 5.0,
     temperature: float = 1.0,
+    on_step: Callable[[list[Image.Image]], None] | None = None,
 ) -> list[Image.Image]:
-    """Draw each prompt n times, in the format of the stage; all of the first prompt first.
-
-    The k-th picture of a prompt depends on the prompt, the seed and k, on nothing else.
-    UserError if a prompt or a number cannot be used.
-    """
-    check_range("guidance", guidance, 0, 100)
-    check_range("temperature", temperature, 0, 10)
-    jobs = drawing_jobs(janus, tokenizer, stage, prompts, n, seed)
-    pictures = []
-    for start in range(0, len(jobs), AT_ONCE):
-        ids, generators = map(list, zip(*jobs[start : start + AT_ONCE], strict=True))
-        steps = drawing(janus, ids, tokenizer.pad, generators, guidance, temperature)
-        *_, drawn = steps
-        pictures += unfinished(janus, drawn)
-    return pictures
-
-
-def watch_pictures(
-    janus: Janus,
-    tokenizer: Tokenizer,
-    stage: int,
-    prompt: str,
-    n: int = 4,
-    seed: int = 0,
-    guidance: float = 5.0,
-    temperature: float = 1.0,
-) -> Iterator[list[Image.Image]]:
-    """As draw_pictures with one prompt; yield the pictures after every row of codes.
-
-    What is still to come is grey. UserError for more than AT_ONCE pictures.
-    """
-    check_range("n", n, 1, AT_ONCE)
-    check_range("guidance", guidance, 0, 100)
-    check_range("temperature", temperature, 0, 10)
-    jobs = drawing_jobs(janus, tokenizer, stage, [prompt], n, seed)
-    ids, generators = map(list, zip(*jobs, strict=True))
-    row = isqrt(janus.gen.n_tokens)
-    for drawn in drawing(janus, ids, tokenizer.pad, generators, guidance, temperature):
-        if drawn.shape[1] % row == 0:
-            yield unfinished(janus, drawn)
+    """As `draw`, with one seed for all: the k-th pictures of all prompts share theirs."""
+    seeds = [picture_seed(seed, number) for number in range(n)] * len(prompts)
+    how = (guidance, temperature, None, None, seeds, on_step)
+    return draw(janus, tokenizer, stage, prompts, n, *how)
 
 
 @torch.no_grad()
@@ -173,8 +188,51 @@ def ask_picture(
 
     UserError if the question cannot be read or is too long.
     """
-    question = check_text(question, "question")
+    question = check_for(janus, question, "question")
     return answer(janus, tokenizer, picture, question, stage)
+
+
+def conversation(
+    said: str | Sequence[dict[str, str]], images: Sequence[Image.Image]
+) -> Asked:
+    """A question or a conversation, with its pictures; UserError if it cannot be answered.
+
+    User and assistant speak in turn, the user first and last.
+    """
+    messages = turns(said) if isinstance(said, str) else list(said)
+    expected = turns(*[""] * len(messages))
+    in_turn = [m["role"] for m in messages] == [m["role"] for m in expected]
+    if len(messages) % 2 == 0 or not in_turn:
+        raise UserError(
+            "a conversation has the roles user and assistant in turn and ends with the "
+            "user's: give it so."
+        )
+    if not all(m["content"].strip() for m in messages):
+        raise UserError("a turn of the conversation is empty: write something.")
+    marks = sum(m["content"].count(IMAGE) for m in messages)
+    if marks not in (0, len(images)):
+        raise UserError(
+            f"the conversation has {marks} {IMAGE} marks but {len(images)} pictures: write "
+            "one for each picture, or none."
+        )
+    return messages, images
+
+
+def reply(
+    janus: Janus,
+    tokenizer: Tokenizer,
+    stage: int,
+    asked: Asked,
+    max_tokens: int | None = None,
+    temperature: float = 0.0,
+    top_p: float | None = None,
+    seed: int = 0,
+) -> Iterator[str]:
+    """The answer in one conversation, in pieces; UserError if there is no room for it."""
+    check_sampling(temperature, None, top_p)
+    how = (max_tokens, temperature, top_p, [seed])
+    steps = speaking(janus, tokenizer, [asked], stage, *how)
+    return pieces(tokenizer, (token for (token,) in steps))
 
 
 def grid_picture(

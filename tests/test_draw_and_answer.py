@@ -1,0 +1,227 @@
+"""`Janus.draw` and `Janus.answer` on a small folder as the released Janus has it."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import draw_something
+from PIL import Image
+from released_folder import official_folder, write_json
+
+from minijanus import studio
+from minijanus.images import understanding_pixels
+from minijanus.janus import Janus
+from minijanus.lab import UserError
+from minijanus.records import IMAGE, turns
+from minijanus.text import BOI, EOI, SYSTEM_PROMPT, Tokenizer
+from minijanus.text_sampler import pieces
+
+PROMPTS = ["a dog", "a red car left of a blue dog", "two cats"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer) -> Path:
+    """A small folder in the official layout."""
+    return official_folder(tmp_path_factory.mktemp("released") / "Small", tokenizer)
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> Janus:
+    """The Janus in it, made lively: random weights this small always say the same."""
+    janus = Janus.from_pretrained(folder, dtype=torch.float32)
+    janus.cfg = replace(janus.cfg, max_positions=500)  # room for two pictures
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in (*janus.llm.parameters(), *janus.text_head.parameters()):
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.5)
+    return janus
+
+
+@pytest.fixture
+def pictures() -> list[Image.Image]:
+    """Three pictures to ask about."""
+    return [draw_something(random.Random(seed)) for seed in range(3)]
+
+
+def same(a: Image.Image, b: Image.Image) -> bool:
+    """Whether two pictures are equal, pixel by pixel."""
+    return a.size == b.size and a.tobytes() == b.tobytes()
+
+
+def test_a_picture_of_a_batch_is_the_one_drawn_alone(model):
+    """Catches padding that is seen, and a seed that counts from the first of the batch."""
+    seeds = [5, 6, 7, 5, 11, 12]
+    batch = model.draw(PROMPTS, n=2, seeds=seeds, top_k=9, top_p=0.95)
+    prompts = [prompt for prompt in PROMPTS for _ in range(2)]
+    for prompt, seed, picture in zip(prompts, seeds, batch, strict=True):
+        (alone,) = model.draw(prompt, seeds=[seed], top_k=9, top_p=0.95)
+        assert same(alone, picture)
+    assert len({picture.tobytes() for picture in batch}) == 6
+    assert same(model.draw("a dog", n=3)[2], model.draw("a dog", seeds=[2])[0])
+
+
+def test_a_picture_is_seen_growing(model, monkeypatch):
+    """Catches frames of the wrong batch, and a last frame that is not the picture."""
+    monkeypatch.setattr(studio, "AT_ONCE", 2)
+    frames: list[list[Image.Image]] = []
+    whole = model.draw("a dog", n=3, on_step=frames.append)
+    assert [len(frame) for frame in frames] == [2] * 8 + [1] * 8  # 8 rows of codes
+    assert all(map(same, [*frames[7], *frames[15]], whole))
+    half = frames[3][0].crop((0, 8, 16, 16))  # the lower half is still to come
+    assert half.getcolors() == [(16 * 8, (128, 128, 128))]
+
+
+def test_a_conversation_is_laid_out_as_the_released_code_does(model, pictures):
+    """Catches a lost turn, a picture at the wrong place, or a missing system prompt."""
+    tokenizer = model.pretrained.tokenizer
+    said = turns(f"{IMAGE}\nis it red?", "yes.", f"{IMAGE}\nand this?")
+    fed = []
+    hook = model.llm.embed_tokens.register_forward_pre_hook(
+        lambda module, given: fed.append(given[0].tolist())
+    )
+    model.answer(said, images=pictures[:2], max_tokens=1)
+    hook.remove()
+    shown = [tokenizer.boi, *[tokenizer.image] * model.und.n_tokens, tokenizer.eoi]
+    first = tokenizer.encode(f"{SYSTEM_PROMPT}\n\nUser: ")
+    middle = tokenizer.encode("\nis it red?\n\nAssistant:") + tokenizer.encode(" yes.")
+    second = [tokenizer.eos, *tokenizer.encode("User: ")]
+    last = tokenizer.encode("\nand this?\n\nAssistant:")
+    expected = [tokenizer.bos, *first, *shown, *middle, *second, *shown, *last]
+    assert fed == [[expected]]
+
+
+def test_marks_of_pictures_may_be_left_out(model, pictures):
+    """Catches pictures that are dropped where a question has no mark."""
+    short = model.answer("is it red?", images=pictures[:1], max_tokens=9)
+    assert short == model.answer(f"{IMAGE}\nis it red?", images=pictures[:1], max_tokens=9)
+    assert short != model.answer("is it red?", images=pictures[1:2], max_tokens=9)
+    assert short != model.answer("is it red?", max_tokens=9)
+
+
+def test_without_a_picture_the_vision_encoder_rests(model, monkeypatch):
+    """Catches a blank picture in the place of none, which costs seconds at full size."""
+
+    def encode(pixels: torch.Tensor) -> None:
+        raise AssertionError("the vision encoder ran")
+
+    monkeypatch.setattr(model.und, "encode", encode)
+    assert isinstance(model.answer("what is a dog?", max_tokens=5), str)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_stream_and_a_batch_say_what_is_said_alone(model, pictures, temperature):
+    """Catches a last piece that is lost, filler that is seen, seeds of other rows."""
+    asked = ["is it red?", "what is the dog doing in the garden?", "why?"]
+    shown = [pictures[:1], [], pictures[1:]]
+    how = {"max_tokens": 12, "temperature": temperature, "top_p": 0.9}
+    alone = [
+        model.answer(question, images, seed=seed, **how)
+        for seed, (question, images) in enumerate(zip(asked, shown, strict=True))
+    ]
+    assert len(set(alone)) == 3
+    assert model.answers(asked, shown, seeds=[0, 1, 2], **how) == alone
+    stream = model.answer(asked[0], shown[0], stream=True, **how)
+    assert not isinstance(stream, str) and "".join(stream) == alone[0]
+
+
+def test_pieces_never_break_a_character():
+    """Catches the replacement mark where the bytes of a character come in two tokens."""
+    tokenizer = Tokenizer.train(["a dog"], 262)  # nearly every byte is a token of its own
+    text = "né 犬 🐕 ok  end"
+    ids = tokenizer.encode(f" {text} ")
+    found = list(pieces(tokenizer, [*ids, tokenizer.eos, *ids]))
+    assert "".join(found) == text and len(found) > 8
+    assert {"é", " 犬", " 🐕"} <= set(found)
+    broken = tokenizer.encode("🐕")[:2]
+    assert "".join(pieces(tokenizer, broken)).strip("\ufffd") == ""  # and does not hang
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_draws_and_answers(folder, pictures, dtype):
+    """Catches a cast to float32 or bfloat16 that is written into the code."""
+    janus = Janus.from_pretrained(folder, dtype=dtype)
+    seen = []
+    janus.text_head.register_forward_hook(lambda m, given, out: seen.append(out.dtype))
+    janus.image_head.register_forward_hook(lambda m, given, out: seen.append(out.dtype))
+    (picture,) = janus.draw("a dog")
+    assert picture.size == (16, 16)
+    janus.answer("is it red?", images=pictures[:1], max_tokens=3)
+    assert set(seen) == {dtype}
+
+
+def test_pixels_are_in_the_range_that_the_folder_says(folder, pictures, tmp_path):
+    """Catches a do_normalize that is read and then forgotten."""
+    found = {}
+    for do_normalize in (True, False):
+        janus = Janus.from_pretrained(folder, dtype=torch.float32)
+        told = {"do_normalize": do_normalize, "image_mean": [0.5] * 3}
+        write_json(tmp_path / "preprocessor_config.json", told | {"image_std": [0.5] * 3})
+        from minijanus.template import read_do_normalize
+
+        object.__setattr__(janus.pretrained, "do_normalize", read_do_normalize(tmp_path))
+        janus.und.encoder.register_forward_pre_hook(
+            lambda m, given, key=do_normalize: found.setdefault(key, given[0])
+        )
+        janus.answer("is it red?", images=pictures[:1], max_tokens=1)
+    normal = understanding_pixels(pictures[0], 16)[None]
+    assert torch.equal(found[True], normal)
+    assert torch.equal(found[False], (normal + 1) / 2)
+
+
+@pytest.mark.parametrize(
+    "wrong, sentence",
+    [
+        ({"n": 0}, "n is 0"),
+        ({"top_k": 0}, "top_k is 0"),
+        ({"top_p": 1.5}, r"top_p is 1\.5"),
+        ({"temperature": -1}, "temperature is -1"),
+        ({"seeds": [1, 2]}, "2 seeds for 1 pictures"),
+    ],
+)
+def test_drawing_refuses_bad_numbers(model, wrong, sentence):
+    """Catches a number that draws noise, or a traceback from the depths."""
+    with pytest.raises(UserError, match=sentence):
+        model.draw("a dog", **wrong)
+
+
+@pytest.mark.parametrize(
+    "said, count, sentence",
+    [
+        (turns("a", "b"), 0, "ends with the user's"),
+        ([], 0, "ends with the user's"),
+        (turns("a", " ", "c"), 0, "is empty"),
+        (turns(f"{IMAGE} a"), 2, "1 <image_placeholder> marks but 2 pictures"),
+    ],
+)
+def test_answering_refuses_bad_conversations(model, pictures, said, count, sentence):
+    """Catches a conversation that the model would go on with in the user's name."""
+    with pytest.raises(UserError, match=sentence):
+        model.answer(said, images=pictures[:count])
+
+
+def test_a_model_without_a_folder_says_so(janus):
+    """Catches an AttributeError where the tokenizer is missing."""
+    with pytest.raises(UserError, match=r"begin with Janus\.from_pretrained"):
+        janus.draw("a dog")
+
+
+def test_prompts_in_any_script_reach_a_released_model(model):
+    """Catches the tiny model's list of scripts in the way of one that read the web."""
+    assert len(model.draw("собака и кошка")) == len(model.draw("كلب")) == 1
+
+
+def test_images_stay_as_they_were(model, pictures):
+    """Catches a caller's picture or list that is changed."""
+    before, messages = pictures[0].tobytes(), turns("is it red?")
+    model.answer(messages, images=pictures[:1], max_tokens=2)
+    assert pictures[0].tobytes() == before and messages == turns("is it red?")
+
+
+def test_marks_of_other_kinds_are_refused(model):
+    """Catches a typed begin_of_image that opens a picture."""
+    for mark in (BOI, EOI):
+        with pytest.raises(UserError, match="a mark of the model's own"):
+            model.draw(f"a dog {mark}")
