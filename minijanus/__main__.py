@@ -1,4 +1,4 @@
-"""The command line: draw, ask, chat, train, ship, judge, evaluate, report, doctor.
+"""The command line: draw, ask, chat, train, ship, judge, evaluate, parity, report, doctor.
 
 What a person did wrong ends in one line and exit code 2, never in a traceback.
 """
@@ -18,6 +18,7 @@ from minijanus.commands import (
     draw,
     evaluate,
     judge,
+    parity,
     report,
     ship,
     train,
@@ -130,6 +131,11 @@ def make_parser() -> argparse.ArgumentParser:
     new.add_argument("--json", type=Path, default=scores, help="(data/results/scores.json)")
     new.add_argument("--judge", type=Path, default=SHIPPED, help="its folder (the shipped)")
     add_model(new)
+
+    add = command(commands, parity).add_argument
+    numbers = DATA / "results" / "parity.json"
+    add("--json", type=Path, default=numbers, help="(data/results/parity.json)")
+    add("--full", action="store_true", help="at the size of Janus 1.3B, in about 20 GB")
 
     new = command(commands, report)
     new.add_argument("--only", help="one of tables, sheet, answers (all)")

@@ -172,6 +172,22 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def parity(args: argparse.Namespace) -> int:
+    """Compare every part with transformers' port of Janus, on random weights."""
+    import json
+
+    from minijanus.checkpoint import write_text
+    from minijanus.parity import parity as compare
+
+    found = compare(args.full)
+    write_text(args.json, json.dumps(found, indent=1) + "\n")
+    for row in found["rows"]:
+        held = "holds" if row["holds"] else "FAILS"
+        told = f"{row['error']:.1e} (at most {row['bound']:.0e})"
+        print(f"{held}  {row['part']:36} {told}  against: {row['against']}")
+    return 0 if all(row["holds"] for row in found["rows"]) else 1
+
+
 def doctor(args: argparse.Namespace) -> int:
     """Check versions, device, memory, disk, data and checkpoints, one line each."""
     from minijanus.doctor import report

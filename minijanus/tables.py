@@ -24,14 +24,14 @@ READING_ORDER = {
     "janus",
     "From data to a gradient": "records sequence mixing picture_cache loop progress "
     "pretrain vq_losses train",
-    "From a prompt to a picture": "cfg_sampler text_sampler studio",
+    "From a prompt to a picture": "sampling cfg_sampler text_sampler studio",
     "How good is it": "judge judge_training scores geneval_mini answers_mini limits "
     "samples evaluate",
     "The world": "concepts sprites layout scenes language questions charts corpus world",
     "The notebooks": "lab figures lessons check_start check check_stages",
     "Files and tools": "checkpoint load doctor tables sheets report commands __main__",
     "The released weights": "names weights released releasing template conversion hub "
-    "parts",
+    "parts parity",
 }
 COLUMNS = ("loss", "understanding", "text", "generation")  # of a phase's metrics
 # Our tensors: the part of TRAINS_IN they belong to, and the paper's words for them.
@@ -199,6 +199,24 @@ def scores_table() -> str:
     return table(head, rows)
 
 
+def parity_table() -> str:
+    """How far every part is from transformers' port of Janus, on random weights."""
+    path = DATA / "results" / "parity.json"
+    if not path.exists():
+        return "Not measured yet: `python -m minijanus parity`."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        [cell(row["part"]), cell(row["against"]), f"{row['error']:.1e}"]
+        + [f"{row['bound']:.0e}", "yes" if row["holds"] else "**no**"]
+        for row in found["rows"]
+    ]
+    made = (
+        f"torch {found['torch']}, transformers {found['transformers']}, float32, "
+        f"{found['parameters']:,} random weights."
+    )
+    return f"{table(['Part', 'Against', 'Error', 'At most', 'Holds'], rows)}\n\n{made}"
+
+
 def notebooks_table() -> str:
     """What each notebook took from a cold start, by data/run_notebooks.py."""
     path = DATA / "results" / "notebook_times.json"
@@ -245,5 +263,6 @@ def tables() -> dict[str, str]:
         "differs": differs_table(),
         "data": data_table(),
         "notebooks": notebooks_table(),
+        "parity": parity_table(),
         "paper": paper_table(),
     }
