@@ -7,8 +7,8 @@ python data/start_trial.py shipped
 "told" trains the LLM from nothing on scenes told in words, with questions, and says how
 often it answers about other scenes; "drawn" trains it to draw from captions and says the
 loss of a code; "shipped" says that loss for the shipped model, on scenes it has trained on
-and on others. --narrow starts matrices, words and both heads at 0.02, which suits a width
-of 2,048, as the recipe did before. See experiments.md, "The first weights"; nothing is kept.
+and on others. --narrow starts matrices, words and both heads at 0.02, as the recipe did
+before, which suits a width of 2,048. See "The first weights" in experiments.md.
 """
 
 import argparse
