@@ -117,7 +117,14 @@ def make_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, metavar="FOLDER", help="folder (data/runs/PRESET)")
     add("--minutes", type=positive, default=math.inf, metavar="M", help="at most (no end)")
     add("--steps", type=steps, metavar="N", help="at most N a phase, as a trial (all)")
-    add("--data", metavar="NAME", help="a `datasets` folder or hub name (the world)")
+    data = "a `datasets` folder or hub name (the world); with --model a folder of pictures"
+    add("--data", metavar="NAME", help=data)
+    tuned = "fine-tune this model in place of a preset, on the pictures in --data"
+    add("--model", metavar="NAME_OR_FOLDER", help=tuned)
+    add("--only-adaptors", action="store_true", help="with --model: and the image head")
+    add("--lora", type=steps, default=0, metavar="RANK", help="with --model: for the LLM")
+    add("--batch", type=steps, default=8, metavar="N", help="with --model: samples (8)")
+    add("--rate", type=positive, default=2e-5, metavar="R", help="with --model: (2e-5)")
 
     add = command(commands, ship).add_argument
     add("--run", type=Path, default=RUNS / "tiny", help="folder (data/runs/tiny)")

@@ -98,6 +98,8 @@ def train(args: argparse.Namespace) -> int:
     from minijanus.lab import UserError, device
     from minijanus.train import at_most, train_all
 
+    if args.model is not None:
+        return finetune(args)
     deadline = time.monotonic() + 60 * args.minutes
     cfg, name = PRESETS[args.preset], args.preset
     if args.steps:  # in a folder of its own, or its phases would pass for finished ones
@@ -110,6 +112,25 @@ def train(args: argparse.Namespace) -> int:
             raise
         raise UserError(f"--data {args.data}: {error}") from error
     print(f"{folder} holds the checkpoints; draw from them with --checkpoint {folder}")
+    return 0
+
+
+def finetune(args: argparse.Namespace) -> int:
+    """Fine-tune the model after --model on the pictures in the folder after --data."""
+    from minijanus import finetune as tuning
+    from minijanus.lab import UserError, device
+
+    if args.data is None:
+        raise UserError("--model needs --data: give a folder of pictures with captions.")
+    deadline = time.monotonic() + 60 * args.minutes
+    source = tuning.PictureFolder(Path(args.data))
+    janus = tuning.load_for_training(args.model, device())
+    how = (args.only_adaptors, args.steps or 200, args.batch, args.rate)
+    stage = tuning.stage_of(janus.cfg, *how)
+    out = args.out or RUNS / "finetuned"
+    folder = tuning.finetune(janus, source, stage, out, args.lora, deadline)
+    option = "--checkpoint" if (folder / "stage3.json").exists() else "--model"
+    print(f"{folder} holds the model; draw from it with {option} {folder}")
     return 0
 
 

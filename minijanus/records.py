@@ -5,6 +5,7 @@ its answers, `DatasetSource` reads them from a table with columns kind, images, 
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -54,6 +55,19 @@ class Source(Protocol):
         """One document of the LLM's pre-training."""
 
 
+@lru_cache(maxsize=8)  # the latest pass of each task
+def _order(name: str, count: int) -> list[int]:
+    order = list(range(count))
+    Random(name).shuffle(order)
+    return order
+
+
+def shuffled_place(seed: int, name: str, task: str, index: int, count: int) -> int:
+    """Where sample `index` stands among `count`, of which every pass has its own order."""
+    epoch, place = divmod(index, count)
+    return _order(f"{seed}/{name}/{task}/{epoch}", count)[place]
+
+
 class DatasetSource:
     """A `datasets` folder or hub name with columns kind, images, messages, as a source."""
 
@@ -72,7 +86,6 @@ class DatasetSource:
                 "kind, images, messages."
             )
         self.name, self.seed, self.table = name, seed, table
-        self.orders: dict[str, tuple[int, list[int]]] = {}
         kinds = table["kind"]
         self.rows = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in KINDS}
 
@@ -84,21 +97,13 @@ class DatasetSource:
         rows = self.rows[task]
         if not rows:
             raise ValueError(f"{self.name} has no row whose kind is {task!r}; add some.")
-        epoch, place = divmod(index, len(rows))
-        return self._read(self._order(task, epoch)[place])
+        place = shuffled_place(self.seed, self.name, task, index, len(rows))
+        return self._read(rows[place])
 
     def text(self, index: int) -> str:
         """One document for the LLM's pre-training: a text row, its messages in lines."""
         messages = self.record("text", index, stage=2).messages
         return "\n".join(message["content"] for message in messages)
-
-    def _order(self, task: str, epoch: int) -> list[int]:
-        """The task's rows as this pass shows them; each task remembers its latest order."""
-        if task not in self.orders or self.orders[task][0] != epoch:
-            order = list(self.rows[task])
-            Random(f"{self.seed}/{self.name}/{task}/{epoch}").shuffle(order)
-            self.orders[task] = (epoch, order)
-        return self.orders[task][1]
 
     def _read(self, row: int) -> Record:
         found = self.table[row]

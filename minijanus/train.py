@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minijanus import checkpoint, pretrain
 from minijanus.config import Config, Stage
@@ -141,6 +141,23 @@ def train_stage(
 ) -> dict:
     """Train one stage and write its checkpoint; goes on where an earlier call stopped."""
     trained = janus.set_stage(stage)
+    kept = [p for part, names in PREFIXES.items() if stage.trains(part) for p in names]
+    keep = {name: name for name in kept}
+    return run_stage(cfg, stage, janus, trained, tokenizer, source, folder, keep, deadline)
+
+
+def run_stage(
+    cfg: Config,
+    stage: Stage,
+    janus: Janus,
+    trained: list[tuple[str, nn.Parameter]],
+    tokenizer: Tokenizer,
+    source: Source,
+    folder: Path,
+    keep: dict[str, str],
+    deadline: float = math.inf,
+) -> dict:
+    """Train these named parameters on the stage's samples; the rest as of `run_phase`."""
     caches = {}
     for name, pathway in janus.pathways.items():
         encoder = folder / f"{ENCODER_PHASE[name]}.safetensors"
@@ -152,8 +169,6 @@ def train_stage(
     def step_loss(step: int, samples: tuple[Batch, dict[str, Shown]]) -> dict[str, Tensor]:
         return stage_loss(stage, janus, caches, *samples)
 
-    kept = [p for part, names in PREFIXES.items() if stage.trains(part) for p in names]
-    keep = {name: name for name in kept}
     try:
         return run_phase(
             cfg, stage, janus, [trained], prepare, step_loss, folder, keep, deadline
