@@ -4,6 +4,7 @@ The port is code that is not ours. Where it is known to differ from the released
 test says so and holds the difference, so that a repaired port is noticed.
 """
 
+import copy
 import json
 
 import pytest
@@ -12,6 +13,9 @@ from released_folder import Sizes, official_folder
 from torch import Tensor
 from torch.nn import functional as F
 
+from minijanus import parity
+from minijanus.__main__ import main
+from minijanus.commands import DATA
 from minijanus.janus import Janus
 from minijanus.llm import KVCache, attention_mask
 from minijanus.text import chat_pieces
@@ -215,3 +219,42 @@ def test_the_chat_template_that_is_written(folders, tokenizer):
     parts = [{"type": "image"}, {"type": "text", "text": "hello"}]
     told = fast.apply_chat_template([{"role": "user", "content": parts}], tokenize=False)
     assert told == "User: <image_placeholder>\nhello\n\n"
+
+
+def test_the_command_compares_every_part(tmp_path, capsys):
+    """Catches a row that is left out, and a table that no command can make again."""
+    assert main(["parity", "--json", str(tmp_path / "parity.json")]) == 0
+    found = json.loads((tmp_path / "parity.json").read_text(encoding="utf-8"))
+    shipped = json.loads((DATA / "results" / "parity.json").read_text(encoding="utf-8"))
+    for rows in (found["rows"], shipped["rows"]):
+        assert len(rows) == 12 and all(row["holds"] for row in rows)
+        assert all(row["error"] <= row["bound"] <= BOUND for row in rows)
+    assert capsys.readouterr().out.count("holds") == 12
+
+
+@pytest.mark.parametrize(
+    "part, harm",
+    [
+        ("LLM and text head", lambda j: j.llm.norm.weight.mul_(1.001)),
+        ("SigLIP features", lambda j: j.und.encoder.pos_embed.add_(0.001)),
+        ("guided drawing, sampled", lambda j: j.image_head.vision_head.bias.mul_(9)),
+        ("VQ encode, any codebook", lambda j: j.gen.encoder.quant_conv.bias.add_(1)),
+    ],
+)
+def test_a_part_that_differs_is_found(part, harm, monkeypatch, tmp_path):
+    """A comparison that nothing can fail would prove nothing."""
+    real = parity.port_of
+
+    def port_then_harm(janus, tokenizer):
+        port = real(janus, tokenizer)
+        ours = copy.deepcopy(janus.state_dict())  # the two share their tensors until here
+        janus.load_state_dict(ours, assign=True)
+        with torch.no_grad():
+            harm(janus)
+        return port
+
+    monkeypatch.setattr(parity, "port_of", port_then_harm)
+    assert main(["parity", "--json", str(tmp_path / "parity.json")]) == 1
+    rows = json.loads((tmp_path / "parity.json").read_text(encoding="utf-8"))["rows"]
+    (row,) = [row for row in rows if row["part"] == part]
+    assert not row["holds"] and row["error"] > row["bound"]
