@@ -146,6 +146,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--steps", type=int, default=300)
     args = parser.parse_args()
+    if args.task == "shipped" and args.narrow:
+        parser.error("--narrow starts anew; leave it out with shipped")
     if args.task != "shipped":
         train(args.task, args.narrow, args.rate, args.steps)
         return

@@ -77,13 +77,8 @@ def add_released(new: argparse.ArgumentParser) -> None:
     new.add_argument("--model", metavar="NAME_OR_FOLDER", help=what)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The whole command line; help texts end with the default in brackets."""
-    first_line = __doc__.partition("\n")[0]
-    parser = argparse.ArgumentParser("python -m minijanus", description=first_line)
-    parser.add_argument("--version", action=Version, nargs=0, help="print the version")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
+def add_use(commands) -> None:
+    """The commands that use a model: draw, ask, chat."""
     new = command(commands, draw)
     add = new.add_argument
     add("prompt", help='what to draw, such as "a red car left of a dog"')
@@ -105,31 +100,46 @@ def make_parser() -> argparse.ArgumentParser:
     new = command(commands, chat)
     add = new.add_argument
     add("pictures", type=Path, nargs="*", help="picture files, before the first question")
-    add("--max-tokens", type=steps, metavar="N", help="of an answer (what room there is)")
+    add("--max-tokens", type=steps, metavar="N", help="of an answer (512, or what room is)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0: no chance (0)")
     add("--seed", type=int, default=0, help="the same seed gives the same answers (0)")
     add_model(new)
     add_released(new)
 
-    add = command(commands, train).add_argument
+
+def add_train(commands) -> None:
+    """The command that trains a preset, or fine-tunes a model."""
     presets = [name for name in PRESETS if name != "paper"]  # not to be trained here
+    add = command(commands, train).add_argument
     add("--preset", choices=presets, default="tiny", help="model and recipe (tiny)")
     add("--out", type=Path, metavar="FOLDER", help="folder (data/runs/PRESET)")
     add("--minutes", type=positive, default=math.inf, metavar="M", help="at most (no end)")
-    add("--steps", type=steps, metavar="N", help="at most N a phase, as a trial (all)")
+    add("--steps", type=steps, metavar="N", help="at most N a phase; with --model 200")
     data = "a `datasets` folder or hub name (the world); with --model a folder of pictures"
     add("--data", metavar="NAME", help=data)
     tuned = "fine-tune this model in place of a preset, on the pictures in --data"
     add("--model", metavar="NAME_OR_FOLDER", help=tuned)
-    add("--only-adaptors", action="store_true", help="with --model: and the image head")
+    add("--only-adaptors", action="store_true", help="with --model: leave the LLM alone")
     add("--lora", type=steps, default=0, metavar="RANK", help="with --model: for the LLM")
     add("--batch", type=steps, default=8, metavar="N", help="with --model: samples (8)")
     add("--rate", type=positive, default=2e-5, metavar="R", help="with --model: (2e-5)")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line; help texts end with the default in brackets."""
+    first_line = __doc__.partition("\n")[0]
+    parser = argparse.ArgumentParser("python -m minijanus", description=first_line)
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    add_use(commands)
+    add_train(commands)
 
     add = command(commands, ship).add_argument
     add("--run", type=Path, default=RUNS / "tiny", help="folder (data/runs/tiny)")
 
     add = command(commands, judge).add_argument
+    presets = [name for name in PRESETS if name != "paper"]
     add("--preset", choices=presets, default="tiny", help="whose world (tiny)")
     add("--out", type=Path, default=RUNS / "tiny", help="folder (data/runs/tiny)")
 
@@ -140,8 +150,9 @@ def make_parser() -> argparse.ArgumentParser:
     add_model(new)
 
     add = command(commands, parity).add_argument
-    numbers = DATA / "results" / "parity.json"
-    add("--json", type=Path, default=numbers, help="(data/results/parity.json)")
+    add(
+        "--json", type=Path, help="(data/results/parity.json, with --full parity_full.json)"
+    )
     add("--full", action="store_true", help="at the size of Janus 1.3B, in about 20 GB")
 
     new = command(commands, report)

@@ -19,7 +19,7 @@ class Adaptor(nn.Module):
     """A two-layer MLP into the input space of the language model (paper §4.1)."""
 
     def __init__(self, d_in: int, d_model: int, size: float = 1.0):
-        """`size` is what a number of the input is like; one of the output begins at 1."""
+        """`size` is the root mean square of inputs; that of outputs begins near 1."""
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(d_in, d_model), nn.GELU(), nn.Linear(d_model, d_model)

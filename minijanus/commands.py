@@ -19,8 +19,9 @@ SILENCE = "(the model says nothing)"
 def draw(args: argparse.Namespace) -> int:
     """Draw a prompt n times and save the pictures as one PNG."""
     from minijanus.checkpoint import write_whole
+    from minijanus.given import check_range, check_text
     from minijanus.lab import UserError
-    from minijanus.studio import check_text, draw_pictures, grid_picture
+    from minijanus.studio import AT_ONCE, draw_pictures, grid_picture
 
     if args.out.suffix.lower() != ".png" or args.out.is_dir():
         raise UserError(f"--out is {args.out}: give a file name that ends in .png.")
@@ -29,21 +30,27 @@ def draw(args: argparse.Namespace) -> int:
     def write(pictures: list) -> None:
         write_whole(args.out, partial(grid_picture(pictures).save, format="png"))
 
-    how = (args.n, args.seed, args.guidance, args.temperature)
-    watch = write if args.watch else None
-    write(draw_pictures(*model_of(args), [args.prompt], *how, watch))
+    how = ([args.prompt], args.n, args.seed, args.guidance, args.temperature)
+    if args.watch:
+        check_range("n", args.n, 1, AT_ONCE)  # one batch: all pictures grow together
+        draw_pictures(*model_of(args), *how, write)
+    else:
+        write(draw_pictures(*model_of(args), *how))
     print(f'{args.out}: "{args.prompt}", {args.n} drawn, seed {args.seed}')
     return 0
 
 
 def ask(args: argparse.Namespace) -> int:
     """Answer a question about a picture."""
+    from minijanus.given import check_text
     from minijanus.images import open_picture
-    from minijanus.studio import ask_picture, check_text
+    from minijanus.studio import ask_picture
 
     check_text(args.question, "question")
     picture = open_picture(args.picture)
-    said = ask_picture(*model_of(args), picture, args.question)
+    # A released model explains; the tiny one, where it does not end, only repeats itself.
+    most = 64 if args.model is None else None
+    said = ask_picture(*model_of(args), picture, args.question, most)
     print(said or SILENCE)
     return 0
 
@@ -51,23 +58,40 @@ def ask(args: argparse.Namespace) -> int:
 def chat(args: argparse.Namespace) -> int:
     """Talk with a model, about pictures or without; an empty line ends it."""
     from minijanus.images import open_picture
-    from minijanus.studio import check_for, conversation, reply
+    from minijanus.lab import UserError
 
     pictures = [open_picture(path) for path in args.pictures]
-    janus, tokenizer, stage = model_of(args)
-    messages: list[dict[str, str]] = []
+    model, messages = model_of(args), []
     for line in iter(lambda: input_line("User: "), ""):
-        words = check_for(janus, line, "question")
-        messages.append({"role": "user", "content": words})
-        asked, said = conversation(messages, pictures), ""
-        print("Assistant: ", end="", flush=True)
-        how = (args.max_tokens, args.temperature, None, args.seed + len(messages))
-        for piece in reply(janus, tokenizer, stage, asked, *how):
-            print(piece, end="", flush=True)
-            said += piece
-        print("" if said else SILENCE)
-        messages.append({"role": "assistant", "content": said or SILENCE})
+        try:
+            messages = said_in_turn(args, model, messages, pictures, line)
+        except UserError as error:  # what was said before stays
+            print(error)
     return 0
+
+
+def said_in_turn(
+    args: argparse.Namespace, model, messages: list, pictures: list, line: str
+):
+    """The conversation with one more question and its answer, printed as it comes.
+
+    A question without an answer is forgotten.
+    """
+    from minijanus.given import check_for, conversation
+    from minijanus.studio import reply
+
+    words = check_for(model[0], line, "question")
+    asked = [*messages, {"role": "user", "content": words}]
+    how = (args.max_tokens, args.temperature, None, args.seed + len(messages))
+    said = ""
+    for piece in reply(*model, conversation(asked, pictures), *how):
+        print(piece if said else f"Assistant: {piece}", end="", flush=True)
+        said += piece
+    if not said:
+        print(SILENCE)
+        return messages
+    print()
+    return [*asked, {"role": "assistant", "content": said}]
 
 
 def input_line(prompt: str) -> str:
@@ -87,8 +111,8 @@ def model_of(args: argparse.Namespace):
         from minijanus.load import load_janus
 
         return load_janus(args.checkpoint, args.phase, device())
+    from minijanus.given import loaded
     from minijanus.janus import Janus
-    from minijanus.studio import loaded
 
     return loaded(Janus.from_pretrained(args.model, device()))
 
@@ -100,6 +124,10 @@ def train(args: argparse.Namespace) -> int:
 
     if args.model is not None:
         return finetune(args)
+    if args.only_adaptors or args.lora:
+        raise UserError(
+            "--only-adaptors and --lora fine-tune a model: give it with --model."
+        )
     deadline = time.monotonic() + 60 * args.minutes
     cfg, name = PRESETS[args.preset], args.preset
     if args.steps:  # in a folder of its own, or its phases would pass for finished ones
@@ -201,7 +229,9 @@ def parity(args: argparse.Namespace) -> int:
     from minijanus.parity import parity as compare
 
     found = compare(args.full)
-    write_text(args.json, json.dumps(found, indent=1) + "\n")
+    name = "parity_full.json" if args.full else "parity.json"
+    out = args.json or DATA / "results" / name
+    write_text(out, json.dumps(found, indent=1) + "\n")
     for row in found["rows"]:
         held = "holds" if row["holds"] else "FAILS"
         told = f"{row['error']:.1e} (at most {row['bound']:.0e})"

@@ -117,7 +117,7 @@ class Config:
     # The world the data come from (ours; the paper's pictures cannot be had here)
     concepts: str = "tiny"  # which list of concepts.py: tiny or small
     styles: tuple[str, ...] = ("fluent-flat", "noto", "twemoji")
-    n_scenes: int = 0  # distinct pictures in each picture stream of the world; 0: no end
+    n_scenes: int = 0  # pictures of each stream before they come back; 0: none ever does
 
     def __post_init__(self):
         assert self.image_size % self.und_patch == 0, "image_size must be whole patches"
@@ -186,15 +186,10 @@ TINY = Config(
         # Differs: category pictures for a third of stage II, not two thirds: single things
         # are learned long before, and what goes together is the harder part here.
         replace(
-            TABLE_1[1],
-            learning_rate=2e-3,
-            steps=1900,
-            batch=30,
-            warmup=40,
+            replace(TABLE_1[1], learning_rate=2e-3, steps=1900, batch=30, warmup=40),
             category_first=1 / 3,
         ),
-        # Differs: the rate of tiny's stage III falls to zero, which a run as short as this
-        # one gains more from than the paper's from its constant one.
+        # Differs: the rate of tiny's stage III falls to zero: so short a run ends better.
         # Differs: tiny and small know no system prompt, which would be a third of the
         # tokens of every question and never changes.
         replace(

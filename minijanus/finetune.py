@@ -19,6 +19,7 @@ from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.language import DESCRIBE
 from minijanus.picture_cache import PictureCache
+from minijanus.progress import check_config
 from minijanus.records import IMAGE, Record, about_pictures, shuffled_place, turns
 from minijanus.text import Tokenizer
 from minijanus.train import prepare_step, run_stage, stage_loss
@@ -134,11 +135,14 @@ def one_step(
     cfg: Config, stage: Stage, janus: Janus, tokenizer: Tokenizer, source: PictureFolder
 ) -> float:
     """The seconds of a step, forward and backward; nothing is changed."""
-    caches = {n: PictureCache(Path(NAME), p, {}) for n, p in janus.pathways.items()}
+    nowhere = Path(source.name) / "no cache"  # nothing is read or kept
+    caches = {name: PictureCache(nowhere, p, {}) for name, p in janus.pathways.items()}
     started = time.monotonic()
     samples = prepare_step(cfg, stage, source, tokenizer, janus.lengths(), 0)
-    stage_loss(stage, janus, caches, *samples)["loss"].backward()
+    loss = stage_loss(stage, janus, caches, *samples)["loss"]
+    loss.backward()
     janus.zero_grad(set_to_none=True)
+    loss.item()  # waits until a GPU is done
     return time.monotonic() - started
 
 
@@ -155,35 +159,42 @@ def finetune(
     rank > 0 trains low-rank adapters in place of the LLM, merged into it at the end. Goes
     on where an earlier call stopped. UserError if it cannot train or would overwrite.
     """
-    kept = janus.pretrained
-    target = out / "model"
-    if target.exists():
+    check(janus, stage, out, rank)
+    cfg = replace(janus.cfg, stages=(*janus.cfg.stages[:2], stage))
+    tokenizer, named = janus.pretrained.tokenizer, janus.set_stage(stage)
+    if rank:
+        named = add_lora(janus, rank)
+    finished = out / f"{NAME}.safetensors"
+    if finished.exists():  # trained to the end, then stopped before it was saved
+        tensors, manifest = checkpoint.load(finished)
+        check_config(cfg, manifest["config"], finished)
+        checkpoint.load_into(janus, tensors, finished.name)
+    else:
+        seconds = one_step(cfg, stage, janus, tokenizer, source)
+        print(cost(janus, named, stage.steps * seconds), flush=True)
+        everything = {"": ""}
+        run_stage(cfg, stage, janus, named, tokenizer, source, out, everything, deadline)
+    if rank:
+        merge_lora(janus)
+    save(janus.eval(), out / "model")
+    return out / "model"
+
+
+def check(janus: Janus, stage: Stage, out: Path, rank: int) -> None:
+    """Raise UserError if the model cannot be trained so, or would overwrite another."""
+    if (out / "model").exists():
         raise UserError(
-            f"{target} already holds a model: choose another folder with --out."
+            f"{out / 'model'} already holds a model: choose another folder with --out."
         )
-    if not kept.do_normalize:
+    if not janus.pretrained.do_normalize:
         raise UserError(
             "this model reads pixels in [0, 1] (do_normalize is false), which training "
             "does not know: take a copy of the released model since November 2024."
         )
-    cfg, tokenizer = (
-        replace(janus.cfg, stages=(*janus.cfg.stages[:2], stage)),
-        kept.tokenizer,
-    )
-    named = janus.set_stage(stage)
     if rank and not stage.trains("llm"):
         raise UserError(
             "--lora adapts the LLM, which --only-adaptors leaves alone: drop one."
         )
-    if rank:
-        named = add_lora(janus, rank)
-    seconds = one_step(cfg, stage, janus, tokenizer, source)
-    print(cost(janus, named, stage.steps * seconds), flush=True)
-    run_stage(cfg, stage, janus, named, tokenizer, source, out, {}, deadline)
-    if rank:
-        merge_lora(janus)
-    save(janus.eval(), target)
-    return target
 
 
 def save(janus: Janus, target: Path) -> None:

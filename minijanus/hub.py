@@ -129,14 +129,11 @@ def save_pretrained(
     A folder of the layout that the model came from gets its own small files back. UserError
     if the layout cannot hold this model, or if the folder already holds one.
     """
-    folder, kept = Path(folder), janus.pretrained
+    from minijanus.given import loaded  # whose imports would run in a circle
+
+    folder, kept = Path(folder), loaded(janus)[0].pretrained
     if layout not in LAYOUTS:
         raise UserError(f'there is no layout "{layout}": use one of {", ".join(LAYOUTS)}.')
-    if kept is None:
-        raise UserError(
-            "this Janus came from no folder and has no tokenizer: begin with "
-            "Janus.from_pretrained."
-        )
     check_released(janus.cfg, layout)
     if (folder / "config.json").exists() or has_weights(folder):
         raise UserError(f"{folder} already holds a model: give a new folder.")

@@ -84,11 +84,11 @@ class Janus(nn.Module):
         by default 0, 1, 2 and so on. on_step gets the unfinished pictures of a batch after
         each row of codes. Only for a model of from_pretrained; UserError for bad input.
         """
-        from minijanus import studio  # which imports this file
+        from minijanus import given, studio  # which import this file
 
         prompts = [prompts] if isinstance(prompts, str) else prompts
         how = (guidance, temperature, top_k, top_p)
-        return studio.draw(*studio.loaded(self), prompts, n, *how, seeds, on_step)
+        return studio.draw(*given.loaded(self), prompts, n, *how, seeds, on_step)
 
     def answer(
         self,
@@ -102,16 +102,16 @@ class Janus(nn.Module):
     ) -> str | Iterator[str]:
         """Answer a question, or go on with a conversation whose last turn is the user's.
 
-        Pictures stand where IMAGE marks stand, without any mark before the first turn.
+        Pictures stand where the IMAGE marks are or, without marks, before the first turn.
         With `stream` the answer comes in pieces that never break a character. Temperature 0
         takes the likeliest token. Only for a model of from_pretrained; UserError for bad
         input.
         """
-        from minijanus import studio  # which imports this file
+        from minijanus import given, studio  # which import this file
 
-        asked = studio.conversation(conversation, images)
+        asked = given.conversation(conversation, images)
         pieces = studio.reply(
-            *studio.loaded(self), asked, max_tokens, temperature, top_p, seed
+            *given.loaded(self), asked, max_tokens, temperature, top_p, seed
         )
         return pieces if stream else "".join(pieces)
 
@@ -125,13 +125,12 @@ class Janus(nn.Module):
         seeds: Sequence[int] | None = None,
     ) -> list[str]:
         """As `answer`, for several conversations in one batch, each with its pictures."""
-        from minijanus import studio, text_sampler  # which import this file
+        from minijanus import given, text_sampler  # which import this file
 
-        asked = [
-            studio.conversation(*one) for one in zip(conversations, images, strict=True)
-        ]
-        studio.check_sampling(temperature, None, top_p)
-        janus, tokenizer, stage = studio.loaded(self)
+        given.check_pairs(conversations, images)
+        asked = list(map(given.conversation, conversations, images))
+        given.check_sampling(temperature, None, top_p)
+        janus, tokenizer, stage = given.loaded(self)
         how = (max_tokens, temperature, top_p, seeds)
         return text_sampler.replies(janus, tokenizer, asked, stage, *how)
 

@@ -177,9 +177,9 @@ class Llama(nn.Module):
         self.embed_tokens = nn.Embedding(cfg.vocabulary, cfg.llm_width)
         self.layers = nn.ModuleList(Layer(cfg) for _ in range(cfg.llm_depth))
         self.norm = RMSNorm(cfg.llm_width, cfg.norm_eps)
-        # The usual 0.02 is width^-0.5 of a model 2,048 wide. Much narrower, it would leave
-        # attention flat for a long time, and no head would learn to find a word again.
-        nn.init.normal_(self.embed_tokens.weight, std=1.0)
+        # The usual 0.02 is the width^-0.5 of a model 2,048 wide. In a much narrower one it
+        # leaves attention flat for long, and no head learns to find a word again.
+        nn.init.normal_(self.embed_tokens.weight, std=1.0)  # what the layers add is near 1
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)

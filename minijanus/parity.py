@@ -2,7 +2,7 @@
 
 Both sides get the same random weights, so no download is needed and nothing can agree by
 luck. The port is code that is not ours; where it is known to differ from the released
-code, the row says what was done about it. Only this file and the tests import it.
+code, the row says what was done about it. Only this file and the tests import transformers.
 """
 
 import json
@@ -65,7 +65,7 @@ class Row:
         return self.error <= self.bound
 
 
-def apart(ours: Tensor, theirs: Tensor) -> float:
+def relative_error(ours: Tensor, theirs: Tensor) -> float:
     """The relative error of everything together; 1 where there is nothing to compare."""
     if ours.shape != theirs.shape or not theirs.norm() > 0.1:
         return 1.0
@@ -118,15 +118,19 @@ def encoders(janus: Janus, port, noise: torch.Generator) -> Iterator[Row]:
     cfg, n = janus.cfg, janus.gen.n_tokens
     pixels = torch.rand(1, 3, cfg.image_size, cfg.image_size, generator=noise) * 2 - 1
     seen = port.model.vision_model(pixels).last_hidden_state
-    yield Row("SigLIP features", "port", apart(janus.und.encode(pixels), seen), BOUND)
+    yield Row(
+        "SigLIP features", "port", relative_error(janus.und.encode(pixels), seen), BOUND
+    )
     embedded = port.model.aligner(seen)
-    error = apart(janus.und.embed(seen), embedded)
+    error = relative_error(janus.und.embed(seen), embedded)
     yield Row("understanding adaptor", "port", error, BOUND)
     ids = torch.randint(cfg.n_codes, (1, n), generator=noise)
     embedded = port.prepare_embeddings_for_image_generation(ids)
-    yield Row("generation adaptor", "port", apart(janus.gen.embed(ids), embedded), BOUND)
+    yield Row(
+        "generation adaptor", "port", relative_error(janus.gen.embed(ids), embedded), BOUND
+    )
     pictures = port.model.vqmodel.decode(ids)
-    error = apart(janus.gen.encoder.decode(ids), pictures)
+    error = relative_error(janus.gen.encoder.decode(ids), pictures)
     yield Row("VQ decode", "port", error, BOUND)
     yield from vq_encoding(janus, port, pixels)
 
@@ -137,7 +141,9 @@ def vq_encoding(janus: Janus, port, pixels: Tensor) -> Iterator[Row]:
     z = theirs.quant_conv(theirs.encoder(pixels)).flatten(2).mT  # 1 n d
     latents = janus.gen.encoder.latents(pixels).flatten(1, 2)
     unit = F.normalize(z, dim=-1)
-    yield Row("VQ encode, before the nearest code", "port", apart(latents, unit), BOUND)
+    yield Row(
+        "VQ encode, before the nearest code", "port", relative_error(latents, unit), BOUND
+    )
     ids, table = janus.gen.encode(pixels)[0], theirs.quantize.embedding.weight
     similar = torch.stack([F.cosine_similarity(v[None], table) for v in z[0]])
     nearest = similar.argmax(dim=1)
@@ -157,17 +163,17 @@ def language(janus: Janus, port, noise: torch.Generator) -> Iterator[Row]:
     theirs = port(input_ids=ids).logits
     embedded, positions = janus.llm.embed_tokens(ids), torch.arange(12).expand(2, 12)
     logits = janus.text_head(janus.llm(embedded, positions))
-    yield Row("LLM and text head", "port", apart(logits, theirs), BOUND)
+    yield Row("LLM and text head", "port", relative_error(logits, theirs), BOUND)
     cache = KVCache(cfg, 2, 12)
     steps = [
         janus.llm(embedded[:, some], positions[:, some], cache=cache)
         for some in (slice(0, 7), *(slice(i, i + 1) for i in range(7, 12)))
     ]
     logits = janus.text_head(torch.cat(steps, dim=1))
-    yield Row("LLM and text head, cached", "port", apart(logits, theirs), BOUND)
+    yield Row("LLM and text head, cached", "port", relative_error(logits, theirs), BOUND)
     hidden = torch.randn(2, 5, cfg.llm_width, generator=noise)
     theirs = port.model.generation_head(hidden)
-    yield Row("image head", "port", apart(janus.image_head(hidden), theirs), BOUND)
+    yield Row("image head", "port", relative_error(janus.image_head(hidden), theirs), BOUND)
 
 
 def choices(janus: Janus, port, tokenizer: Tokenizer) -> Iterator[Row]:

@@ -61,8 +61,8 @@ def caption_pairs(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One step's pictures b c h w and r parts of them, then the words of all b + r.
 
-    A part is the number of its picture, r, and its tokens, bool r n; ids and mask are
-    (b + r) t: the pictures' captions, then the parts' names.
+    The five: pixels b c h w; in which picture each part lies, r; its tokens, bool r n; ids
+    and mask (b + r) t, first the pictures' captions, then the parts' names.
     """
     indices = range(step * cfg.siglip.batch, (step + 1) * cfg.siglip.batch)
     records = [source.record("understanding", index, stage=1) for index in indices]

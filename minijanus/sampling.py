@@ -26,8 +26,8 @@ def choose(
         return logits.argmax(dim=-1)
     chances = torch.softmax(logits.float() / temperature, dim=-1)
     if top_k is not None and top_k < chances.shape[-1]:
-        least = chances.topk(top_k, dim=-1).values[:, -1:]
-        chances = chances.masked_fill(chances < least, 0.0)
+        best = chances.topk(top_k, dim=-1)
+        chances = torch.zeros_like(chances).scatter_(-1, best.indices, best.values)
     if top_p is not None:
         chances = chances / chances.sum(dim=-1, keepdim=True)
         sorted_chances, order = chances.sort(dim=-1, descending=True)

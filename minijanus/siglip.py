@@ -175,8 +175,8 @@ class SigLIP(nn.Module):
         self.text = TextTower(cfg, vocabulary)
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         # As nearly all pairs do not match, the bias makes "no" the default.
-        # Differs: it begins at the odds of one right pair in this batch; SigLIP's -10 suits
-        # batches of 32 thousand, and a short run could not move it from there.
+        # Differs: it begins at the odds of one right pair in a batch of whole pictures;
+        # SigLIP's -10 suits batches of 32 thousand, and a short run could not move it.
         self.bias = nn.Parameter(torch.tensor(-math.log(max(1, cfg.siglip.batch - 1))))
 
     def image_embedding(self, pixels: Tensor) -> Tensor:
@@ -198,14 +198,16 @@ class SigLIP(nn.Module):
 
 
 def tokens_inside(boxes: Sequence[Box], side: int) -> Tensor:
-    """Which of side x side tokens have their middle in each box, bool r n."""
+    """Which of side x side tokens have their middle in each box, bool r n; never none."""
     x, y, w, h = torch.tensor(boxes).reshape(-1, 4, 1).unbind(dim=1)  # each r 1
     middles = (torch.arange(side) + 0.5) / side
-    across, down = (
-        (start <= middles) & (middles <= start + length)
-        for start, length in ((x, w), (y, h))
-    )
-    return rearrange(down[:, :, None] & across[:, None, :], "r y x -> r (y x)")
+
+    def within(start: Tensor, length: Tensor) -> Tensor:
+        inside = (start <= middles) & (middles <= start + length)
+        far = (middles - (start + length / 2)).abs()
+        return inside | (far == far.amin(dim=1, keepdim=True))
+
+    return rearrange(within(y, h)[:, :, None] & within(x, w)[:, None], "r y x -> r (y x)")
 
 
 def sigmoid_loss(

@@ -1,11 +1,9 @@
 """What a person asks of Janus: draw these prompts, answer about this picture (paper §3.4).
 
-The command line and the notebooks come through here. What was typed is checked first, and
-a UserError says in one sentence what to do.
+The command line and the notebooks come through here; given.py checks what was typed.
 """
 
 import random
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from math import isqrt
 
@@ -15,79 +13,21 @@ from PIL import Image
 from torch import Tensor
 
 from minijanus.cfg_sampler import drawing, prompt_ids
+from minijanus.given import check_for, check_range, check_sampling
 from minijanus.images import to_picture
 from minijanus.janus import Janus
 from minijanus.lab import UserError
-from minijanus.records import IMAGE, turns
-from minijanus.text import SPECIAL, Tokenizer
+from minijanus.text import Tokenizer
 from minijanus.text_sampler import Asked, answer, pieces, speaking
 
-# The scripts of the 28 locales in data/labels.parquet, as Unicode's letter names begin.
-SCRIPTS = (
-    "LATIN", "CYRILLIC", "THAI", "HANGUL", "HIRAGANA", "KATAKANA", "CJK", "BENGALI",
-    "DEVANAGARI",
-)  # fmt: skip
-# Letters of these scripts whose names begin otherwise: ー 々 ｃ ｱ º ª ʼ
-ALSO = (
-    "KATAKANA-HIRAGANA", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH", "MASCULINE", "FEMININE",
-    "MODIFIER",
-)  # fmt: skip
 MOST_PICTURES = 64
 AT_ONCE = 16  # pictures drawn in one batch
 GAP = 4  # pixels of white between the pictures of a grid
 
 
-def check_script(text: str) -> None:
-    """Raise UserError at the first letter of a script that no training text has."""
-    for letter in text:
-        if not letter.isalpha():
-            continue
-        script = unicodedata.name(letter, "UNKNOWN").split()[0]
-        if script not in SCRIPTS + ALSO:
-            known = ", ".join(name if name == "CJK" else name.title() for name in SCRIPTS)
-            raise UserError(
-                f'"{letter}" belongs to a script ({script.title()}) that the model never '
-                f"read: write in English, or at least in one of {known}."
-            )
-
-
-def check_text(text: str, what: str) -> str:
-    """The text on one line; UserError if no model could read it."""
-    text = " ".join(text.split())
-    if not any(letter.isalpha() for letter in text):
-        raise UserError(f'the {what} has no words: write some, such as "a red car".')
-    for mark in SPECIAL:
-        if mark in text:
-            raise UserError(f"the {what} has {mark}, a mark of the model's own: remove it.")
-    return text
-
-
-def check_for(janus: Janus, text: str, what: str) -> str:
-    """The text on one line; UserError if this model cannot read it."""
-    text = check_text(text, what)
-    if janus.pretrained is None or janus.pretrained.layout == "minijanus":
-        check_script(text)
-    return text
-
-
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raise UserError if the number is outside what makes sense."""
-    if not low <= value <= high:  # also true of nan
-        raise UserError(f"{name} is {value}: choose a number from {low} to {high}.")
-
-
 def picture_seed(seed: int, number: int) -> int:
     """The seed of one picture, so that it does not depend on how many are drawn."""
     return random.Random(f"{seed}/draw/{number}").getrandbits(63)
-
-
-def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    """Raise UserError for what is no way to choose from chances."""
-    check_range("temperature", temperature, 0, 10)
-    if top_k is not None and not top_k >= 1:
-        raise UserError(f"top_k is {top_k}: choose a whole number above zero, or None.")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise UserError(f"top_p is {top_p}: choose a number above 0, up to 1, or None.")
 
 
 def checked_prompt(
@@ -102,16 +42,6 @@ def checked_prompt(
             "shorten it."
         )
     return ids
-
-
-def loaded(janus: Janus) -> tuple[Janus, Tokenizer, int]:
-    """The model, its tokenizer and its stage; UserError if it came from no folder."""
-    if janus.pretrained is None:
-        raise UserError(
-            "this Janus came from no folder and has no tokenizer: begin with "
-            "Janus.from_pretrained."
-        )
-    return janus, janus.pretrained.tokenizer, janus.pretrained.stage
 
 
 def draw(
@@ -141,7 +71,7 @@ def draw(
     seeds = range(len(ids)) if seeds is None else seeds
     if len(seeds) != len(ids):
         raise UserError(
-            f"there are {len(seeds)} seeds for {len(ids)} pictures: give each one."
+            f"there are {len(seeds)} seeds for {len(ids)} pictures: give one for each."
         )
     pictures, row = [], isqrt(janus.gen.n_tokens)
     for start in range(0, len(ids), AT_ONCE):
@@ -167,6 +97,7 @@ def draw_pictures(
     on_step: Callable[[list[Image.Image]], None] | None = None,
 ) -> list[Image.Image]:
     """As `draw`, with one seed for all: the k-th pictures of all prompts share theirs."""
+    check_range("n", n, 1, MOST_PICTURES)
     seeds = [picture_seed(seed, number) for number in range(n)] * len(prompts)
     how = (guidance, temperature, None, None, seeds, on_step)
     return draw(janus, tokenizer, stage, prompts, n, *how)
@@ -182,40 +113,19 @@ def unfinished(janus: Janus, drawn: Tensor) -> list[Image.Image]:
 
 
 def ask_picture(
-    janus: Janus, tokenizer: Tokenizer, stage: int, picture: Image.Image, question: str
+    janus: Janus,
+    tokenizer: Tokenizer,
+    stage: int,
+    picture: Image.Image,
+    question: str,
+    max_tokens: int | None = 64,
 ) -> str:
     """The answer to a question about a picture, in the format of the stage.
 
     UserError if the question cannot be read or is too long.
     """
     question = check_for(janus, question, "question")
-    return answer(janus, tokenizer, picture, question, stage)
-
-
-def conversation(
-    said: str | Sequence[dict[str, str]], images: Sequence[Image.Image]
-) -> Asked:
-    """A question or a conversation, with its pictures; UserError if it cannot be answered.
-
-    User and assistant speak in turn, the user first and last.
-    """
-    messages = turns(said) if isinstance(said, str) else list(said)
-    expected = turns(*[""] * len(messages))
-    in_turn = [m["role"] for m in messages] == [m["role"] for m in expected]
-    if len(messages) % 2 == 0 or not in_turn:
-        raise UserError(
-            "a conversation has the roles user and assistant in turn and ends with the "
-            "user's: give it so."
-        )
-    if not all(m["content"].strip() for m in messages):
-        raise UserError("a turn of the conversation is empty: write something.")
-    marks = sum(m["content"].count(IMAGE) for m in messages)
-    if marks not in (0, len(images)):
-        raise UserError(
-            f"the conversation has {marks} {IMAGE} marks but {len(images)} pictures: write "
-            "one for each picture, or none."
-        )
-    return messages, images
+    return answer(janus, tokenizer, picture, question, stage, max_tokens)
 
 
 def reply(

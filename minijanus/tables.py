@@ -24,14 +24,15 @@ READING_ORDER = {
     "janus",
     "From data to a gradient": "records sequence mixing picture_cache loop progress "
     "pretrain vq_losses train",
-    "From a prompt to a picture": "sampling cfg_sampler text_sampler studio",
+    "From a prompt to a picture": "sampling cfg_sampler text_sampler given studio",
     "How good is it": "judge judge_training scores geneval_mini answers_mini limits "
     "samples evaluate",
     "The world": "concepts sprites layout scenes language questions charts corpus world",
     "The notebooks": "lab figures lessons check_start check check_stages",
-    "Files and tools": "checkpoint load doctor tables sheets report commands __main__",
+    "Files and tools": "checkpoint load doctor tables measured sheets report commands "
+    "__main__",
     "The released weights": "names weights released releasing template conversion hub "
-    "parts parity",
+    "parts parity finetune",
 }
 COLUMNS = ("loss", "understanding", "text", "generation")  # of a phase's metrics
 # Our tensors: the part of TRAINS_IN they belong to, and the paper's words for them.
@@ -185,55 +186,6 @@ def losses_table() -> str:
     return table([*head, "ln(codebook size)", "Also"], rows)
 
 
-def scores_table() -> str:
-    """Every measured score with its interval, floor and ceiling."""
-    path = DATA / "results" / "scores.json"
-    if not path.exists():
-        return "Not measured yet: `python -m minijanus evaluate`."
-    rows = []
-    for name, found in json.loads(path.read_text(encoding="utf-8")).items():
-        numbers = [found[key] for key in ("value", "low", "high", "floor", "ceiling")]
-        shown = ["" if number is None else f"{number:.3f}" for number in numbers]
-        rows.append([f"`{name}`", *shown, str(found["n"]), cell(found["conditions"])])
-    head = ["Measure", "Value", "Low", "High", "Floor", "Ceiling", "n", "Conditions"]
-    return table(head, rows)
-
-
-def parity_table() -> str:
-    """How far every part is from transformers' port of Janus, on random weights."""
-    path = DATA / "results" / "parity.json"
-    if not path.exists():
-        return "Not measured yet: `python -m minijanus parity`."
-    found = json.loads(path.read_text(encoding="utf-8"))
-    rows = [
-        [cell(row["part"]), cell(row["against"]), f"{row['error']:.1e}"]
-        + [f"{row['bound']:.0e}", "yes" if row["holds"] else "**no**"]
-        for row in found["rows"]
-    ]
-    made = (
-        f"torch {found['torch']}, transformers {found['transformers']}, float32, "
-        f"{found['parameters']:,} random weights."
-    )
-    return f"{table(['Part', 'Against', 'Error', 'At most', 'Holds'], rows)}\n\n{made}"
-
-
-def notebooks_table() -> str:
-    """What each notebook took from a cold start, by data/run_notebooks.py."""
-    path = DATA / "results" / "notebook_times.json"
-    if not path.exists():
-        return "Not measured yet: `python data/run_notebooks.py`."
-    found = json.loads(path.read_text(encoding="utf-8"))
-    rows = [
-        [f"[{name.removesuffix('.ipynb')}](notebooks/{name})", str(times["cells"])]
-        + [f"{times[what]:.1f}" for what in ("start", "longest", "total")]
-        for name, times in found.items()
-    ]
-    total = sum(times["total"] for times in found.values())
-    rows.append(["in all", "", "", "", f"{total:.1f}"])
-    head = ["Notebook", "Code cells", "Start, s", "Longest cell, s", "In all, s"]
-    return table(head, rows)
-
-
 def paper_map() -> list[dict[str, str]]:
     """The rows of data/paper_map.csv: section, sentence, where, test, note."""
     with PAPER_MAP.open(encoding="utf-8", newline="") as file:
@@ -254,6 +206,8 @@ def paper_table() -> str:
 
 def tables() -> dict[str, str]:
     """Every generated part of the README by its name."""
+    from minijanus.measured import notebooks_table, parity_table, scores_table  # a circle
+
     return {
         "losses": losses_table(),
         "scores": scores_table(),

@@ -28,7 +28,7 @@ def conversation_sequence(
 ) -> sequence.Sequence:
     """A conversation laid out as in training, up to where its answer begins (paper §4.2).
 
-    Pictures stand where IMAGE marks stand, without any mark before the first message.
+    Pictures stand where the IMAGE marks are or, without marks, before the first turn.
     """
     (first, *rest), images = asked
     marks = sum(message["content"].count(IMAGE) for message in (first, *rest))
@@ -40,8 +40,7 @@ def conversation_sequence(
     record = Record(kind, list(images), [first, *rest, open_turn])
     stage = janus.cfg.stage(stage_number)
     laid = sequence.to_sequence(record, stage, tokenizer, janus.lengths())
-    if laid.ids[-1] == tokenizer.eos and stage.template == "plain":
-        # The model is to say when it ends.
+    if stage.template == "plain":  # the model is to say when it ends
         laid = replace(laid, ids=laid.ids[:-1], scored=laid.scored[:-1])
     return laid
 
@@ -61,18 +60,23 @@ def speaking(
 
     A row that has ended says EOS again. `seeds`, one per row, are 0 by default; without a
     picture the vision encoder does not run. UserError if there is no room for max_tokens,
-    by default MOST_TOKENS or what room there is.
+    by default MOST_TOKENS or what room there is, or not one seed per row.
     """
     cfg, device = janus.cfg, janus.device
     rows = [conversation_sequence(janus, tokenizer, one, stage_number) for one in asked]
     length = max(len(row.ids) for row in rows)
     room = cfg.max_positions - length
     most = max(1, min(room, MOST_TOKENS)) if max_tokens is None else max_tokens
-    if most > room:
+    if not 1 <= most <= room:
         raise UserError(
             f"the question takes {length} of {cfg.max_positions} positions, too many to "
             f"leave room for {most} tokens of answer: shorten it."
+            if most > 0
+            else f"max_tokens is {most}: choose a whole number above zero."
         )
+    seeds = [0] * len(rows) if seeds is None else seeds
+    if len(seeds) != len(rows):
+        raise UserError(f"{len(seeds)} seeds for {len(rows)} answers: give one for each.")
     normalize = janus.pretrained is None or janus.pretrained.do_normalize
     shown = [image for _, images in asked for image in images]
     seen = {}
@@ -84,11 +88,9 @@ def speaking(
     embedded = janus.embed(batch, seen)
     documents, positions = batch.documents, batch.positions
     cache = KVCache(cfg, len(rows), length + most, device, embedded.dtype)
-    generators = [
-        torch.Generator(device).manual_seed(seed) for seed in seeds or [0] * len(rows)
-    ]
+    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
     ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
-    for _ in range(most):
+    for step in range(most):
         mask = attention_mask(documents, new=embedded.shape[1])
         hidden = janus.llm(embedded, positions, mask, cache)
         # Differs: by default the likeliest token is taken where the paper samples, as the
@@ -98,7 +100,7 @@ def speaking(
         tokens = tokens.masked_fill(ended, tokenizer.eos)
         yield tokens.tolist()
         ended = ended | (tokens == tokenizer.eos)
-        if ended.all():
+        if ended.all() or step + 1 == most:
             return
         embedded = janus.llm.embed_tokens(tokens[:, None])
         documents = torch.cat([documents, documents[:, -1:]], dim=1)
@@ -135,6 +137,8 @@ def replies(
     seeds: Sequence[int] | None = None,
 ) -> list[str]:
     """The whole answers to conversations, in one batch; parameters as of `speaking`."""
+    if not asked:
+        return []
     steps = speaking(
         janus, tokenizer, asked, stage_number, max_tokens, temperature, top_p, seeds
     )
@@ -146,7 +150,7 @@ def answers(
     tokenizer: Tokenizer,
     asked: list[tuple[Image.Image | None, str]],
     stage_number: int,
-    max_tokens: int = 64,
+    max_tokens: int | None = 64,
 ) -> list[str]:
     """The answers to questions, each about a picture or without one, in one batch.
 
@@ -165,7 +169,7 @@ def answer(
     picture: Image.Image | None,
     question: str,
     stage_number: int,
-    max_tokens: int = 64,
+    max_tokens: int | None = 64,
 ) -> str:
     """The answer to one question, as `answers` gives it."""
     return answers(janus, tokenizer, [(picture, question)], stage_number, max_tokens)[0]

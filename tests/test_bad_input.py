@@ -14,7 +14,7 @@ from micro_run import CommandLine, part_of, save_run
 from PIL import Image
 
 from minijanus import __main__ as cli
-from minijanus import checkpoint, commands, load, studio
+from minijanus import checkpoint, commands, given, load, studio
 from minijanus.janus import Janus
 from minijanus.lab import REPO, UserError
 from minijanus.text import Tokenizer
@@ -77,7 +77,7 @@ def test_every_language_of_the_data_is_readable():
     """A script that was forgotten would refuse what the model learned to read."""
     labels = pyarrow.parquet.read_table(REPO / "data" / "labels.parquet", columns=["label"])
     for label in labels["label"].to_pylist():
-        studio.check_script(label)
+        given.check_script(label)
 
 
 def test_a_prompt_that_just_fits_is_drawn(run: Path, monkeypatch: pytest.MonkeyPatch):

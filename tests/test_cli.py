@@ -224,7 +224,7 @@ def test_the_question_and_picture_reach_the_model(
     """Answering about another picture, or in another format, looks like bad luck."""
     seen = []
 
-    def answer(janus, tokenizer, picture, question, stage, max_tokens=64) -> str:
+    def answer(janus, tokenizer, picture, question, stage, max_tokens) -> str:
         seen.append((picture.size, picture.getpixel((0, 0)), question, stage))
         return ""
 

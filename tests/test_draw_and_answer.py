@@ -11,7 +11,7 @@ from PIL import Image
 from released_folder import official_folder, write_json
 
 from minijanus import studio
-from minijanus.images import understanding_pixels
+from minijanus.__main__ import main
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.records import IMAGE, turns
@@ -152,23 +152,20 @@ def test_half_precision_draws_and_answers(folder, pictures, dtype):
     assert set(seen) == {dtype}
 
 
-def test_pixels_are_in_the_range_that_the_folder_says(folder, pictures, tmp_path):
+@pytest.mark.parametrize("do_normalize", [True, False])
+def test_pixels_are_in_the_range_that_the_folder_says(tokenizer, tmp_path, do_normalize):
     """Catches a do_normalize that is read and then forgotten."""
-    found = {}
-    for do_normalize in (True, False):
-        janus = Janus.from_pretrained(folder, dtype=torch.float32)
-        told = {"do_normalize": do_normalize, "image_mean": [0.5] * 3}
-        write_json(tmp_path / "preprocessor_config.json", told | {"image_std": [0.5] * 3})
-        from minijanus.template import read_do_normalize
-
-        object.__setattr__(janus.pretrained, "do_normalize", read_do_normalize(tmp_path))
-        janus.und.encoder.register_forward_pre_hook(
-            lambda m, given, key=do_normalize: found.setdefault(key, given[0])
-        )
-        janus.answer("is it red?", images=pictures[:1], max_tokens=1)
-    normal = understanding_pixels(pictures[0], 16)[None]
-    assert torch.equal(found[True], normal)
-    assert torch.equal(found[False], (normal + 1) / 2)
+    folder = official_folder(tmp_path / "Small", tokenizer)
+    told = {"do_normalize": do_normalize, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    write_json(folder / "preprocessor_config.json", told)
+    janus = Janus.from_pretrained(folder, dtype=torch.float32)
+    seen = []
+    janus.und.encoder.register_forward_pre_hook(lambda m, given: seen.append(given[0]))
+    picture = Image.new("RGB", (16, 16), (51, 102, 255))
+    janus.answer("is it red?", images=[picture], max_tokens=1)
+    expected = torch.tensor([51, 102, 255]) / 255
+    expected = expected * 2 - 1 if do_normalize else expected
+    torch.testing.assert_close(seen[0][0, :, 5, 5], expected)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +187,8 @@ def test_drawing_refuses_bad_numbers(model, wrong, sentence):
 @pytest.mark.parametrize(
     "said, count, sentence",
     [
-        (turns("a", "b"), 0, "ends with the user's"),
-        ([], 0, "ends with the user's"),
+        (turns("a", "b"), 0, "the user first and last"),
+        ([], 0, "the user first and last"),
         (turns("a", " ", "c"), 0, "is empty"),
         (turns(f"{IMAGE} a"), 2, "1 <image_placeholder> marks but 2 pictures"),
     ],
@@ -200,6 +197,21 @@ def test_answering_refuses_bad_conversations(model, pictures, said, count, sente
     """Catches a conversation that the model would go on with in the user's name."""
     with pytest.raises(UserError, match=sentence):
         model.answer(said, images=pictures[:count])
+
+
+@pytest.mark.parametrize(
+    "wrong, sentence",
+    [
+        ({"seeds": [1]}, "1 seeds for 2 answers"),
+        ({"max_tokens": 0}, "max_tokens is 0"),
+        ({"images": [[]]}, "2 conversations but 1 lists of pictures"),
+    ],
+)
+def test_a_batch_refuses_bad_numbers(model, wrong, sentence):
+    """Catches rows that share a seed by accident, or answers that are silently fewer."""
+    with pytest.raises(UserError, match=sentence):
+        model.answers(["why?", "how?"], **({"images": [[], []]} | wrong))
+    assert model.answers([], []) == []
 
 
 def test_a_model_without_a_folder_says_so(janus):
@@ -225,3 +237,52 @@ def test_marks_of_other_kinds_are_refused(model):
     for mark in (BOI, EOI):
         with pytest.raises(UserError, match="a mark of the model's own"):
             model.draw(f"a dog {mark}")
+
+
+def typed(monkeypatch, *lines: str) -> None:
+    """Let these lines be what a person types; then the input ends."""
+    left = list(lines)
+
+    def line(prompt: str) -> str:
+        if not left:
+            raise EOFError
+        return left.pop(0)
+
+    monkeypatch.setattr("builtins.input", line)
+
+
+def test_a_chat_remembers_and_survives_a_bad_line(folder, tmp_path, monkeypatch, capsys):
+    """Catches a turn that is forgotten, and a typing error that ends the conversation."""
+    asked, real = [], studio.reply
+
+    def reply(janus, tokenizer, stage, conversation, *how):
+        asked.append([message["content"] for message in conversation[0]])
+        return iter(("", "one ", "two"))
+
+    monkeypatch.setattr(studio, "reply", reply)
+    draw_something(random.Random(0)).save(tmp_path / "a.png")
+    typed(monkeypatch, "what is it?", "??", "and why?")
+    assert main(["chat", str(tmp_path / "a.png"), "--model", str(folder)]) == 0
+    assert asked == [["what is it?"], ["what is it?", "one two", "and why?"]]
+    said = capsys.readouterr().out
+    assert said.count("Assistant: one two\n") == 2 and "has no words" in said
+    monkeypatch.setattr(studio, "reply", lambda *given: iter(()))
+    typed(monkeypatch, "what is it?", "")
+    assert main(["chat", "--model", str(folder)]) == 0
+    assert "(the model says nothing)" in capsys.readouterr().out
+    assert real is not studio.reply
+
+
+def test_the_command_line_takes_a_model(folder, model, tmp_path, capsys):
+    """Catches a --model that is read and then forgotten for the shipped one."""
+    out = tmp_path / "grid.png"
+    options = ["--model", str(folder), "--n", "1", "--seed", "3"]
+    assert main(["draw", "a dog", "--out", str(out), *options]) == 0
+    fresh = Janus.from_pretrained(folder)
+    (picture,) = fresh.draw("a dog", seeds=[studio.picture_seed(3, 0)])
+    assert same(Image.open(out), studio.grid_picture([picture]))
+    draw_something(random.Random(0)).save(tmp_path / "a.png")
+    capsys.readouterr()
+    assert main(["ask", str(tmp_path / "a.png"), "is it red?", "--model", str(folder)]) == 0
+    said = fresh.answer("is it red?", images=[draw_something(random.Random(0))])
+    assert capsys.readouterr().out.strip() == (said or "(the model says nothing)")

@@ -326,6 +326,25 @@ def test_text_documents(world: World) -> None:
     assert not any(IMAGE in text for text in texts)
 
 
+def test_stage_three_asks_for_all_kinds_of_text(world: World) -> None:
+    """Catches a kind that stage III no longer reads, and so forgets."""
+    found = Counter()
+    for index, scene in enumerate(scenes(world, "text", 600)):
+        rng = Random(index)
+        request, text = corpus.document(scene, rng, world.concepts, heldout=False)
+        told = "The background is" in text and not text.startswith("User: ")
+        shape = "told" if told else "talk" if text.startswith("User: ") else "other"
+        found[request, shape] += 1
+    assert {request for request, _ in found} == {
+        "Write a few sentences.",
+        "Translate a few words.",
+        "Tell a scene and ask about it.",
+        "Write a dialogue.",
+    }
+    assert found["Tell a scene and ask about it.", "told"] > 120
+    assert found["Write a dialogue.", "talk"] > 50 and len(found) == 4
+
+
 def test_held_out_sentences_are_no_training_text():
     """Catches a text loss measured on sentences that the LLM has read."""
     seen, unseen = set(corpus.wordnet(False)), set(corpus.wordnet(True))

@@ -149,8 +149,9 @@ def test_all_of_siglip_comes_back():
     janus, _, _ = load_janus(SHIPPED / "tiny", "siglip")
     for name, tensor in janus.und.encoder.state_dict().items():
         assert torch.equal(tensor, siglip.vision.state_dict()[name])
-    pixels, ids, mask = caption_pairs(TINY, World(TINY, "heldout"), tokenizer, 0)
+    pixels, _, _, ids, mask = caption_pairs(TINY, World(TINY, "heldout"), tokenizer, 0)
+    ids, mask = ids[: len(pixels)], mask[: len(pixels)]  # the pictures' own captions
     image, text = siglip.image_embedding(pixels), siglip.text_embedding(ids, mask)
     match = same_caption(ids)
     best = (image @ text.T).argmax(dim=1, keepdim=True)
-    assert match.gather(1, best).float().mean() > 0.3  # by luck 1 in 128
+    assert match.gather(1, best).float().mean() > 0.3  # by luck 1 in 64

@@ -85,10 +85,11 @@ def test_table_1_by_hand():
         assert learning_rate(stage, step) == pytest.approx(rate, rel=1e-6)
     assert [s.steps for s in PAPER.stages] == [10_000, 180_000, 24_000]
     assert [s.batch for s in PAPER.stages] == [256, 512, 256]
+    for cfg in (SMALL, PAPER):
+        assert [s.schedule for s in cfg.stages] == ["cosine", "constant", "constant"]
     for cfg in (TINY, SMALL, PAPER):
         assert [s.weight_decay for s in cfg.stages] == [0.0, 0.0, 0.1]
         assert [s.clip for s in cfg.stages] == [1.0, 1.0, 1.0]
-        assert [s.schedule for s in cfg.stages] == ["cosine", "constant", "constant"]
         assert [s.drop_condition for s in cfg.stages] == [0.1, 0.1, 0.1]
         assert [s.first_sentence for s in cfg.stages] == [0.0, 0.25, 0.0]
 

@@ -10,10 +10,13 @@ import torch
 from conftest import MICRO, MicroSource
 
 from minijanus import checkpoint, pretrain
-from minijanus.config import Config
+from minijanus.config import TINY, Config
+from minijanus.images import understanding_pixels
 from minijanus.lab import UserError
-from minijanus.load import build
+from minijanus.load import SHIPPED, build
 from minijanus.sequence import to_sequence
+from minijanus.text import Tokenizer
+from minijanus.world import World
 
 # A phase's file holds one part of Janus and nothing that another phase trains.
 HOLDS = {
@@ -107,3 +110,25 @@ def test_the_llm_reads_text_as_stage_2_does(cfg, tokenizer):
     record = MicroSource().record("text", 0, stage=2)
     before = to_sequence(record, pretrain.PLAIN_TEXT, tokenizer, lengths)
     assert before == to_sequence(record, cfg.stage(2), tokenizer, lengths)
+
+
+def test_parts_are_the_things_of_their_own_pictures():
+    """Catches boxes or names of another picture, and words in another order than pixels."""
+    cfg = replace(TINY, siglip=replace(TINY.siglip, batch=6))
+    world, tokenizer = World(cfg), Tokenizer.load(SHIPPED / "tiny" / "tokenizer.json")
+    pixels, picture, inside, ids, mask = pretrain.caption_pairs(cfg, world, tokenizer, 2)
+    scenes = [world.scene("scene", index) for index in range(12, 18)]
+    things = [(n, thing) for n, scene in enumerate(scenes) for thing in scene.objects]
+    assert picture.tolist() == [n for n, _ in things]
+    words = [
+        tokenizer.decode(row[real].tolist()) for row, real in zip(ids, mask, strict=True)
+    ]
+    assert len(pixels) == 6 and len(words) == 6 + len(things)
+    for n, (scene, caption) in enumerate(zip(scenes, words[:6], strict=True)):
+        assert all(thing.concept[:3] in caption for thing in scene.objects), n
+        assert torch.equal(pixels[n], understanding_pixels(world.render(scene), 64))
+    for (_, thing), name, where in zip(things, words[6:], inside, strict=True):
+        assert name.split()[1:] == f"{thing.colour or ''} {thing.concept}".split()
+        x, y, w, h = thing.box
+        row, column = divmod(int(where.nonzero()[0]), 8)
+        assert x <= (column + 0.5) / 8 <= x + w and y <= (row + 0.5) / 8 <= y + h

@@ -57,3 +57,10 @@ def test_a_row_does_not_depend_on_the_others():
     for seed in range(20):
         one = [torch.Generator().manual_seed(seed)]
         assert choose(logits[seed : seed + 1], one, 1.5, 5, 0.8) == together[seed]
+
+
+def test_ties_do_not_widen_top_k():
+    """Catches top_k = 1 that draws among equal scores, which half precision often has."""
+    logits = torch.tensor([[2.0, 2.0, 2.0, 1.0]]).expand(60, 4)
+    assert len(choose(logits, generators(60), 1.0, top_k=1).unique()) == 1
+    assert len(choose(logits, generators(60), 1.0, top_k=2).unique()) == 2

@@ -135,6 +135,8 @@ def test_tokens_inside_a_box():
     assert expected[0] == [False, True, True, False] + 12 * [False]
     assert tokens_inside(boxes, 4).tolist() == expected
     assert tokens_inside([], 4).shape == (0, 16)
+    # A box between the middles still has the token nearest to it: pooling needs one.
+    assert tokens_inside([(0.26, 0.77, 0.02, 0.02)], 4)[0].nonzero().tolist() == [[13]]
 
 
 @torch.no_grad()

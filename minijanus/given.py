@@ -1,0 +1,119 @@
+"""What a person gave, checked before anything runs: words, numbers, conversations.
+
+A UserError says in one sentence what to do.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+from PIL import Image
+
+from minijanus.janus import Janus
+from minijanus.lab import UserError
+from minijanus.records import IMAGE, turns
+from minijanus.text import SPECIAL, Tokenizer
+from minijanus.text_sampler import Asked
+
+# The scripts of the 28 locales in data/labels.parquet, as Unicode's letter names begin.
+SCRIPTS = (
+    "LATIN", "CYRILLIC", "THAI", "HANGUL", "HIRAGANA", "KATAKANA", "CJK", "BENGALI",
+    "DEVANAGARI",
+)  # fmt: skip
+# Letters of these scripts whose names begin otherwise: ー 々 ｃ ｱ º ª ʼ
+ALSO = (
+    "KATAKANA-HIRAGANA", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH", "MASCULINE", "FEMININE",
+    "MODIFIER",
+)  # fmt: skip
+
+
+def check_script(text: str) -> None:
+    """Raise UserError at the first letter of a script that no training text has."""
+    for letter in text:
+        if not letter.isalpha():
+            continue
+        script = unicodedata.name(letter, "UNKNOWN").split()[0]
+        if script not in SCRIPTS + ALSO:
+            known = ", ".join(name if name == "CJK" else name.title() for name in SCRIPTS)
+            raise UserError(
+                f'"{letter}" belongs to a script ({script.title()}) that the model never '
+                f"read: write in English, or at least in one of {known}."
+            )
+
+
+def check_text(text: str, what: str) -> str:
+    """The text on one line; UserError if no model could read it."""
+    text = " ".join(text.split())
+    if not any(letter.isalpha() for letter in text):
+        raise UserError(f'the {what} has no words: write some, such as "a red car".')
+    for mark in SPECIAL:
+        if mark in text:
+            raise UserError(f"the {what} has {mark}, a mark of the model's own: remove it.")
+    return text
+
+
+def check_for(janus: Janus, text: str, what: str) -> str:
+    """The text on one line; UserError if this model cannot read it."""
+    text = check_text(text, what)
+    if janus.pretrained is None or janus.pretrained.layout == "minijanus":
+        check_script(text)
+    return text
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise UserError if the number is outside what makes sense."""
+    if not low <= value <= high:  # also true of nan
+        raise UserError(f"{name} is {value}: choose a number from {low} to {high}.")
+
+
+def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Raise UserError for what is no way to choose from chances."""
+    check_range("temperature", temperature, 0, 10)
+    if top_k is not None and not top_k >= 1:
+        raise UserError(f"top_k is {top_k}: choose a whole number above zero, or None.")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise UserError(f"top_p is {top_p}: choose a number above 0, up to 1, or None.")
+
+
+def check_pairs(conversations: Sequence, images: Sequence) -> None:
+    """Raise UserError unless each conversation has its list of pictures."""
+    if len(conversations) != len(images):
+        raise UserError(
+            f"{len(conversations)} conversations but {len(images)} lists of pictures: give "
+            "each conversation its list, which may be empty."
+        )
+
+
+def loaded(janus: Janus) -> tuple[Janus, Tokenizer, int]:
+    """The model, its tokenizer and its stage; UserError if it came from no folder."""
+    if janus.pretrained is None:
+        raise UserError(
+            "this Janus came from no folder and has no tokenizer: begin with "
+            "Janus.from_pretrained."
+        )
+    return janus, janus.pretrained.tokenizer, janus.pretrained.stage
+
+
+def conversation(
+    said: str | Sequence[dict[str, str]], images: Sequence[Image.Image]
+) -> Asked:
+    """A question or a conversation, with its pictures; UserError if it cannot be answered.
+
+    User and assistant speak in turn, the user first and last.
+    """
+    messages = turns(said) if isinstance(said, str) else list(said)
+    expected = turns(*[""] * len(messages))
+    in_turn = [m["role"] for m in messages] == [m["role"] for m in expected]
+    if len(messages) % 2 == 0 or not in_turn:
+        raise UserError(
+            "user and assistant do not speak in turn, the user first and last: put the "
+            "conversation right."
+        )
+    if not all(m["content"].strip() for m in messages):
+        raise UserError("a turn of the conversation is empty: write something.")
+    marks = sum(m["content"].count(IMAGE) for m in messages)
+    if marks not in (0, len(images)):
+        raise UserError(
+            f"the conversation has {marks} {IMAGE} marks but {len(images)} pictures: write "
+            "one for each picture, or none."
+        )
+    return messages, images

@@ -1,0 +1,54 @@
+"""The README's tables of what a command measured, made from its JSON in data/results."""
+
+import json
+
+from minijanus.tables import DATA, cell, table
+
+
+def scores_table() -> str:
+    """Every measured score with its interval, floor and ceiling."""
+    path = DATA / "results" / "scores.json"
+    if not path.exists():
+        return "Not measured yet: `python -m minijanus evaluate`."
+    rows = []
+    for name, found in json.loads(path.read_text(encoding="utf-8")).items():
+        numbers = [found[key] for key in ("value", "low", "high", "floor", "ceiling")]
+        shown = ["" if number is None else f"{number:.3f}" for number in numbers]
+        rows.append([f"`{name}`", *shown, str(found["n"]), cell(found["conditions"])])
+    head = ["Measure", "Value", "Low", "High", "Floor", "Ceiling", "n", "Conditions"]
+    return table(head, rows)
+
+
+def parity_table() -> str:
+    """How far every part is from transformers' port of Janus, on random weights."""
+    path = DATA / "results" / "parity.json"
+    if not path.exists():
+        return "Not measured yet: `python -m minijanus parity`."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        [cell(row["part"]), cell(row["against"]), f"{row['error']:.1e}"]
+        + [f"{row['bound']:.0e}", "yes" if row["holds"] else "**no**"]
+        for row in found["rows"]
+    ]
+    made = (
+        f"torch {found['torch']}, transformers {found['transformers']}, float32, "
+        f"{found['parameters']:,} random weights."
+    )
+    return f"{table(['Part', 'Against', 'Error', 'At most', 'Holds'], rows)}\n\n{made}"
+
+
+def notebooks_table() -> str:
+    """What each notebook took from a cold start, by data/run_notebooks.py."""
+    path = DATA / "results" / "notebook_times.json"
+    if not path.exists():
+        return "Not measured yet: `python data/run_notebooks.py`."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        [f"[{name.removesuffix('.ipynb')}](notebooks/{name})", str(times["cells"])]
+        + [f"{times[what]:.1f}" for what in ("start", "longest", "total")]
+        for name, times in found.items()
+    ]
+    total = sum(times["total"] for times in found.values())
+    rows.append(["in all", "", "", "", f"{total:.1f}"])
+    head = ["Notebook", "Code cells", "Start, s", "Longest cell, s", "In all, s"]
+    return table(head, rows)
