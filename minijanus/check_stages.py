@@ -1,4 +1,4 @@
-"""Checks of the exercises of notebooks 07 to 11, as check.py has them for the others."""
+"""Checks of the exercises of notebooks 07 to 12, as check.py has them for the others."""
 
 from collections.abc import Callable
 
@@ -154,3 +154,25 @@ def is_right(answer: Callable[[str, str], bool]) -> None:
         found = bool(answer(said, truth))
         advice = f"{said!r} for {truth!r} should be {good}."
         verdict(found == good, f"11.3, {said!r} for {truth!r}", advice)
+
+
+def gigabytes(answer: Callable[[int, str], float]) -> None:
+    """Exercise 12.1: what weights weigh, against tensors of torch's own."""
+    for count, dtype in ((2_089_297_547, "bfloat16"), (1000, "float32"), (77, "float16")):
+        found = answer(count, dtype)
+        if is_todo(found, "12.1"):
+            return
+        truth = count * torch.empty(1, dtype=getattr(torch, dtype)).nbytes / 1e9
+        advice = f"{count:,} numbers in {dtype} take {truth:.3g} GB, not {found:.3g}."
+        verdict(abs(found - truth) <= 1e-6 * truth, f"12.1, {count:,} in {dtype}", advice)
+
+
+def text_ids(answer: Callable[[Tensor, int], Tensor]) -> None:
+    """Exercise 12.3: ids that a table can look up; knows the known bug."""
+    given = torch.tensor([5, -1, -1, 7])
+    found = answer(given, 0)
+    if given.tolist() != [5, -1, -1, 7]:
+        print("todo: exercise 12.3, the caller's tensor was changed")
+        return
+    advice = f"[5, -1, -1, 7] should become [5, 0, 0, 7], not {found.tolist()}."
+    verdict(found.tolist() == [5, 0, 0, 7], "12.3, new ids, and the old ones kept", advice)

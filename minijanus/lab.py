@@ -48,6 +48,11 @@ def wanted_preset() -> str:
     return os.environ.get("MINIJANUS_PRESET", "")
 
 
+def wanted_model() -> str:
+    """The model that a learner wants notebook 12 to load, or nothing."""
+    return os.environ.get("MINIJANUS_MODEL", "")
+
+
 def seed(n: int) -> torch.Generator:
     """Seed torch and return a CPU generator of its own for data."""
     torch.manual_seed(n)

@@ -28,7 +28,7 @@ READING_ORDER = {
     "How good is it": "judge judge_training scores geneval_mini answers_mini limits "
     "samples evaluate",
     "The world": "concepts sprites layout scenes language questions charts corpus world",
-    "The notebooks": "lab figures lessons check_start check check_stages",
+    "The notebooks": "lab figures lessons real check_start check check_stages",
     "Files and tools": "checkpoint load doctor tables measured sheets report commands "
     "__main__",
     "The released weights": "names weights released releasing template conversion hub "

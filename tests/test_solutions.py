@@ -72,6 +72,10 @@ WRONG = {  # a near miss of each, which its check must not accept
     "    return tuple(torch.quantile(values, torch.tensor([0.025, 0.975])).tolist())",
     "11.2": "always_yes = 1.0",
     "11.3": "def is_right(said, truth):\n    return said == truth",
+    "12.1": "def gigabytes(count, dtype):\n"
+    "    return count * torch.finfo(getattr(torch, dtype)).bits / 1e9",
+    "12.2": 'codes_kept = "all"',
+    "12.3": "def text_ids(ids, filler):\n    return ids.abs()",
     "6.3": "def who_sees_whom(documents):\n"
     "    return documents[:, None] == documents[None, :]",
 }
