@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw_something
+from conftest import MICRO, draw_something
 from micro_run import save_run
 from released_folder import official_folder
 from safetensors.torch import load_file
 from torch import Tensor
 
 from minijanus.__main__ import main
-from minijanus.config import PAPER
+from minijanus.config import PAPER, PRESETS
 from minijanus.finetune import PictureFolder, add_lora, cost, merge_lora
 from minijanus.janus import Janus
 from minijanus.lab import UserError
@@ -129,8 +129,9 @@ def test_merging_changes_no_output(released):
     assert set(janus.state_dict()) == names
 
 
-def test_one_of_our_own_runs(pictures, tmp_path, tokenizer):
+def test_one_of_our_own_runs(pictures, tmp_path, tokenizer, monkeypatch):
     """Catches a result that --checkpoint cannot read."""
+    monkeypatch.setitem(PRESETS, MICRO.name, MICRO)
     run = save_run(tmp_path, tokenizer)
     out = tmp_path / "out"
     command = ["train", "--model", str(run), "--data", str(pictures), "--out", str(out)]

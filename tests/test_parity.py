@@ -236,7 +236,7 @@ def test_the_command_compares_every_part(tmp_path, capsys):
     "part, harm",
     [
         ("LLM and text head", lambda j: j.llm.norm.weight.mul_(1.001)),
-        ("SigLIP features", lambda j: j.und.encoder.pos_embed.add_(0.001)),
+        ("SigLIP features", lambda j: j.und.encoder.pos_embed.mul_(1.01)),
         ("guided drawing, sampled", lambda j: j.image_head.vision_head.bias.mul_(9)),
         ("VQ encode, any codebook", lambda j: j.gen.encoder.quant_conv.bias.add_(1)),
     ],
