@@ -107,7 +107,9 @@ def draw_pictures(
 def unfinished(janus: Janus, drawn: Tensor) -> list[Image.Image]:
     """The pictures of whole rows of codes b m; the rows that are missing are grey."""
     n = janus.gen.n_tokens
-    pixels = janus.gen.encoder.decode(F.pad(drawn, (0, n - drawn.shape[1])))  # b c h w
+    # One after another: a batch rounds otherwise, and a level of a colour may differ.
+    rows = F.pad(drawn, (0, n - drawn.shape[1])).split(1)
+    pixels = torch.cat([janus.gen.encoder.decode(row) for row in rows])  # b c h w
     pixels[:, :, drawn.shape[1] * pixels.shape[2] // n :] = 0
     return [to_picture(one) for one in pixels]
 
