@@ -169,10 +169,11 @@ def gigabytes(answer: Callable[[int, str], float]) -> None:
 
 def text_ids(answer: Callable[[Tensor, int], Tensor]) -> None:
     """Exercise 12.3: ids that a table can look up; knows the known bug."""
-    given = torch.tensor([5, -1, -1, 7])
-    found = answer(given, 0)
-    if given.tolist() != [5, -1, -1, 7]:
+    given = torch.tensor([5, -1, 1, -1, 7])
+    found = answer(given, 3)
+    if given.tolist() != [5, -1, 1, -1, 7]:
         print("todo: exercise 12.3, the caller's tensor was changed")
         return
-    advice = f"[5, -1, -1, 7] should become [5, 0, 0, 7], not {found.tolist()}."
-    verdict(found.tolist() == [5, 0, 0, 7], "12.3, new ids, and the old ones kept", advice)
+    truth = [5, 3, 1, 3, 7]
+    advice = f"[5, -1, 1, -1, 7] with filler 3 is {truth}, not {found.tolist()}."
+    verdict(found.tolist() == truth, "12.3, new ids, and the old ones kept", advice)
