@@ -64,7 +64,8 @@ class PictureFolder:
         said = (
             (words, IMAGE) if task == "generation" else (about_pictures(DESCRIBE, 3), words)
         )
-        return Record(task, [picture], turns(*said), key=str(place))
+        # No key: another model, or a picture put in its place, would find what was kept.
+        return Record(task, [picture], turns(*said))
 
     def text(self, index: int) -> str:
         """No text of its own: fine-tuning has none."""

@@ -67,12 +67,12 @@ def speaking(
     length = max(len(row.ids) for row in rows)
     room = cfg.max_positions - length
     most = max(1, min(room, MOST_TOKENS)) if max_tokens is None else max_tokens
-    if not 1 <= most <= room:
+    if most < 1:
+        raise UserError(f"max_tokens is {most}: choose a whole number above zero.")
+    if most > room:
         raise UserError(
             f"the question takes {length} of {cfg.max_positions} positions, too many to "
             f"leave room for {most} tokens of answer: shorten it."
-            if most > 0
-            else f"max_tokens is {most}: choose a whole number above zero."
         )
     seeds = [0] * len(rows) if seeds is None else seeds
     if len(seeds) != len(rows):

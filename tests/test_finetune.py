@@ -79,7 +79,7 @@ def test_a_folder_is_read_both_ways(pictures):
             number = [" ".join(c.split()) for c in CAPTIONS].index(words)
             same = draw_something(random.Random(number))
             assert record.images[0].tobytes() == same.tobytes()
-            assert record.key == str(number)
+            assert record.key == "", "features of another model would be found again"
             passes[index // 3].append(words)
         assert all(len(set(words)) == 3 for words in passes)
 
