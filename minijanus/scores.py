@@ -1,37 +1,58 @@
 """A measured number with all that it means: interval, floor, ceiling, n, conditions."""
 
+from collections.abc import Callable
+
 from torch import Generator, Tensor, randint, stack, tensor
 
 RESAMPLES = 2000
 INTERVAL = (0.025, 0.975)  # 95 %
 
 
-def bootstrap(groups: list[Tensor]) -> tuple[float, float]:
-    """The 95 % interval of the mean of the groups' means, their members drawn anew.
+Statistic = Callable[[Tensor], Tensor]  # means of groups, g ... or g ... k -> ...
 
-    A group holds one number per prompt, question or picture, from 0 to 1.
+
+def mean_of_groups(means: Tensor) -> Tensor:
+    """The mean of the groups' means, so that each group counts as much as another."""
+    return means.mean(dim=0)
+
+
+def statistic_of(groups: list[Tensor], statistic: Statistic = mean_of_groups) -> float:
+    """A statistic of the groups' means; a group holds numbers n, or rows of them n k."""
+    return float(statistic(stack([values.double().mean(dim=0) for values in groups])))
+
+
+def bootstrap(
+    groups: list[Tensor], statistic: Statistic = mean_of_groups
+) -> tuple[float, float]:
+    """The 95 % interval of a statistic of the groups' means, their members drawn anew.
+
+    A group holds one number, or one row of them, per prompt, question or picture.
     """
     generator = Generator().manual_seed(0)
     means = []
     for values in groups:
         again = randint(len(values), (RESAMPLES, len(values)), generator=generator)
         means.append(values.double()[again].mean(dim=1))
-    low, high = stack(means).mean(dim=0).quantile(tensor(INTERVAL).double()).tolist()
+    low, high = statistic(stack(means)).quantile(tensor(INTERVAL).double()).tolist()
     return low, high
 
 
 def mean(groups: list[Tensor]) -> float:
     """The mean of the groups' means, so that each group counts as much as another."""
-    return round(sum(float(v.double().mean()) for v in groups) / len(groups), 4)
+    return round(statistic_of(groups), 4)
 
 
 def score(
-    groups: list[Tensor], floor: float | None, ceiling: float | None, conditions: str
+    groups: list[Tensor],
+    floor: float | None,
+    ceiling: float | None,
+    conditions: str,
+    statistic: Statistic = mean_of_groups,
 ) -> dict:
     """One entry of the scores' JSON; None where there is no floor or ceiling."""
-    low, high = bootstrap(groups)
+    low, high = bootstrap(groups, statistic)
     n = sum(len(values) for values in groups)
-    numbers = {"value": mean(groups), "low": low, "high": high}
+    numbers = {"value": statistic_of(groups, statistic), "low": low, "high": high}
     numbers |= {"floor": floor, "ceiling": ceiling}
     rounded = {name: x if x is None else round(x, 4) for name, x in numbers.items()}
     return {**rounded, "n": n, "conditions": conditions}

@@ -1,0 +1,213 @@
+"""A benchmark as data, and how it is run: one JSON line for each answer (paper §4.3).
+
+What a line already answers is never asked again, so a run can be stopped, gone on with, or
+cut into shards, and every score can be traced to the words that the model said.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from zlib import crc32
+
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from minijanus.charts import Chart, draw_chart
+from minijanus.checkpoint import write_text
+from minijanus.geneval_mini import Model
+from minijanus.lab import UserError
+from minijanus.records import turns
+from minijanus.scenes import Scene
+from minijanus.scores import Statistic
+from minijanus.text_sampler import replies
+from minijanus.world import World
+
+AT_ONCE = 50  # questions in one batch; lines are written after each
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question about what is shown, or one prompt with the scene it asks for."""
+
+    id: str  # its name within the benchmark
+    part: str  # a split or kind; a suite's score is the mean of its parts'
+    unit: str  # rows of one unit are about the same thing, and drawn anew together
+    words: str  # question or prompt, without the benchmark's suffix
+    truths: tuple[str, ...] = ()  # accepted answers, the best one first
+    shown: tuple[Scene | Chart | Image.Image, ...] = ()
+    options: tuple[str, ...] = ()  # of a choice; of a description, the names that count
+
+
+@dataclass(frozen=True)
+class Line:
+    """What was asked, said, understood and given: a line of the file of answers."""
+
+    id: str
+    part: str
+    unit: str
+    blind: bool  # asked without the picture
+    prompt: str
+    raw: str
+    parsed: str
+    truth: str
+    score: float  # 0 to 1
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark, in miniature or a real one: rows, prompt, reading, marks."""
+
+    name: str
+    rows: Callable[[World], list[Row]]
+    parse: Callable[[str, Row], str]  # what was said -> an answer
+    mark: Callable[[str, Row], float]  # an answer -> 0 to 1
+    measures: Callable[[list[Line]], dict[str, "Measure"]]
+    suffix: str = ""  # written after every question
+    system_prompt: bool = False  # the released one, for models that know it
+    max_tokens: int = 12
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a benchmark: statistic(means of the parts' columns), and its ceiling."""
+
+    parts: list[Tensor]  # of each part, one row per unit: n, or n k
+    statistic: Statistic
+    ceiling: float | None = 1.0
+
+
+def picture(thing: Scene | Chart | Image.Image, world: World) -> Image.Image:
+    """What is shown, as a picture of the world's size."""
+    if isinstance(thing, Scene):
+        return world.render(thing)
+    if isinstance(thing, Chart):
+        return draw_chart(thing, world.cfg.image_size)
+    return thing
+
+
+def marked(benchmark: Benchmark, row: Row, raw: str, blind: bool = False) -> Line:
+    """The line of a row and what was said about it."""
+    parsed = benchmark.parse(raw, row)
+    prompt = row.words + benchmark.suffix
+    truth = row.truths[0] if row.truths else ""
+    found = (prompt, raw, parsed, truth, float(benchmark.mark(parsed, row)))
+    return Line(row.id, row.part, row.unit, blind, *found)
+
+
+def asked(
+    model: Model, world: World, benchmark: Benchmark, rows: Sequence[Row], blind: bool
+) -> list[Line]:
+    """Ask about each row's pictures, or blind about none, and mark the answers."""
+    janus, tokenizer, number = model
+    stages = tuple(
+        replace(s, system_prompt=s.system_prompt and benchmark.system_prompt)
+        for s in janus.cfg.stages
+    )
+    conversations = [
+        (
+            turns(row.words + benchmark.suffix),
+            [] if blind else [picture(thing, world) for thing in row.shown],
+        )
+        for row in rows
+    ]
+    before, janus.cfg = janus.cfg, replace(janus.cfg, stages=stages)
+    try:
+        said = replies(janus, tokenizer, conversations, number, benchmark.max_tokens)
+    finally:
+        janus.cfg = before
+    return [marked(benchmark, row, raw, blind) for row, raw in zip(rows, said, strict=True)]
+
+
+def fingerprint(model: Model) -> str:
+    """A number of the model's weights, so that answers of two models are never mixed."""
+    found = 0
+    for tensor in model[0].state_dict().values():
+        found = crc32(tensor.detach().cpu().contiguous().float().numpy(), found)
+    return f"{found:08x}"
+
+
+def line_files(folder: Path, name: str) -> list[Path]:
+    """The files of a benchmark's answers: of a whole run, and of shards."""
+    return sorted([*folder.glob(f"{name}.jsonl"), *folder.glob(f"{name}.*-of-*.jsonl")])
+
+
+def read_lines(path: Path, name: str, mark: str, rows: dict[str, Row]) -> list[Line]:
+    """The whole lines of a file of answers; one that was cut off in the middle is left out.
+
+    UserError if they are another benchmark's or model's, or about other questions.
+    """
+    first, *others = path.read_text(encoding="utf-8").split("\n")
+    other = f"move {path} away, or write with --json to another folder."
+    try:
+        head = json.loads(first)
+        if (head["suite"], head["model"]) != (name, mark):
+            raise UserError(
+                f"{path.name} holds answers of {head['suite']} by the model "
+                f"{head['model']}, not of {name} by {mark}: {other}"
+            )
+        # What follows the last line break was not written to its end.
+        lines = [Line(**json.loads(text)) for text in others[:-1]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path.name} is no file of answers: {other}") from error
+    for line in lines:
+        if line.id not in rows or not line.prompt.startswith(rows[line.id].words):
+            raise UserError(f"{path.name} answers other questions ({line.id}): {other}")
+    return lines
+
+
+def run(
+    name: str,
+    rows: list[Row],
+    answer: Callable[[list[Row], bool], list[Line]],
+    folder: Path,
+    mark: str,
+    shard: tuple[int, int] = (1, 1),
+    blind: bool = True,
+) -> list[Line]:
+    """Have what is missing of this shard answered; return all lines of all shards.
+
+    `answer` takes some rows, and whether without their pictures; with `blind` each row is
+    asked both ways. `mark` is the model's fingerprint.
+    """
+    if not rows:
+        raise UserError(f"{name} has no row to ask: its world shows nothing of the kind.")
+    by_id = {row.id: row for row in rows}
+    found = [
+        line
+        for path in line_files(folder, name)
+        for line in read_lines(path, name, mark, by_id)
+    ]
+    there = {(line.id, line.blind) for line in found}
+    number, shards = shard
+    path = folder / f"{name}.jsonl"
+    if shards > 1:
+        path = folder / f"{name}.{number}-of-{shards}.jsonl"
+    if path.exists():  # without a line that was cut off
+        whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+        write_text(path, whole + "\n")
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps({"suite": name, "model": mark}) + "\n")
+    todo = [
+        (row, without)
+        for without in ((False, True) if blind else (False,))
+        for row in rows[number - 1 :: shards]
+        if (row.id, without) not in there
+    ]
+    with (
+        path.open("a", encoding="utf-8") as file,
+        tqdm(total=len(todo), desc=name, mininterval=5) as bar,
+    ):
+        for start in range(0, len(todo), AT_ONCE):
+            some = todo[start : start + AT_ONCE]
+            for without in (False, True):
+                part = [row for row, it in some if it == without]
+                new = answer(part, without) if part else []
+                for line in new:
+                    file.write(json.dumps(asdict(line), ensure_ascii=False) + "\n")
+                file.flush()
+                found += new
+            bar.update(len(some))
+    return found

@@ -1,0 +1,121 @@
+"""`evaluate --suite`: run benchmarks, keep every answer, and make scores of the answers.
+
+A suite's scores stand beside three others: what a guess scores (another row's answer),
+what the model scores blind (without the picture), and the ceiling (paper §4.3).
+"""
+
+import json
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from minijanus.benchmark import Benchmark, Line, Row, asked, fingerprint, run
+from minijanus.checkpoint import write_text
+from minijanus.geneval_mini import Model
+from minijanus.lab import UserError
+from minijanus.scores import score, statistic_of
+from minijanus.suites_mini import SUITES
+from minijanus.world import World
+
+GUESSES = 20  # draws of answers that the floor of guessing is averaged over
+ALL = "mini"
+
+
+def guessed(benchmark: Benchmark, rows: list[Row], draw: int) -> list[Line]:
+    """Every row answered with the truth of another row of its part, drawn by chance."""
+    parts: dict[str, list[Row]] = {}
+    for row in rows:
+        parts.setdefault(row.part, []).append(row)
+    rng, lines = Random(f"guess {draw}"), []
+    for row in rows:
+        other = rng.choice(parts[row.part])
+        parsed = benchmark.parse(other.truths[0], other)
+        found = ("", "", parsed, row.truths[0], float(benchmark.mark(parsed, row)))
+        lines.append(Line(row.id, row.part, row.unit, False, *found))
+    return lines
+
+
+def values(benchmark: Benchmark, lines: list[Line]) -> dict[str, float]:
+    """The value of each measure of a benchmark."""
+    measures = benchmark.measures(lines)
+    return {name: statistic_of(m.parts, m.statistic) for name, m in measures.items()}
+
+
+def suite_scores(
+    benchmark: Benchmark, rows: list[Row], lines: list[Line], conditions: str
+) -> dict[str, dict]:
+    """The scores' JSON of one benchmark: "name.measure", with both floors and ceiling."""
+    seen = [line for line in lines if not line.blind]
+    blind = values(benchmark, [line for line in lines if line.blind])
+    luck = [values(benchmark, guessed(benchmark, rows, draw)) for draw in range(GUESSES)]
+    result = {}
+    for name, measure in benchmark.measures(seen).items():
+        guess = round(sum(draw[name] for draw in luck) / len(luck), 4)
+        how = (round(blind[name], 4), measure.ceiling, conditions, measure.statistic)
+        found = score(measure.parts, *how)
+        result[f"{benchmark.name}.{name}"] = found | {"guess": guess, "rows": len(seen)}
+    return result
+
+
+def chosen(name: str) -> list[Benchmark]:
+    """The benchmarks of a name: one, or all; UserError if there is none."""
+    names = [benchmark.name for benchmark in SUITES]
+    if name != ALL and name not in names:
+        raise UserError(f"there is no suite {name}: choose {ALL} or one of {names}.")
+    return [benchmark for benchmark in SUITES if name in (ALL, benchmark.name)]
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """Which part of how many, from "2/4"; UserError if it is none."""
+    number, slash, shards = text.partition("/")
+    if not (slash and number.isdigit() and shards.isdigit()):
+        raise UserError(f"--shard is {text}: write it as 1/4, the first of four parts.")
+    if not 1 <= int(number) <= int(shards):
+        raise UserError(
+            f"--shard is {text}: choose a part from 1/{shards} to {shards}/{shards}."
+        )
+    return int(number), int(shards)
+
+
+def run_suites(
+    name: str, model: Model, out: Path, shard: tuple[int, int], most: int | None = None
+) -> dict[str, dict]:
+    """Answer what is missing of these suites, write the scores of those that are whole.
+
+    Answers go to the folder `answers` beside the JSON `out`, which keeps the scores of
+    other suites. `most`: only so many units of each part of a suite, to try it.
+    """
+    world, mark = World(model[0].cfg, "heldout"), fingerprint(model)
+    old = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    made: dict[str, dict] = {}
+    for benchmark in chosen(name):
+        rows = first_rows(benchmark.rows(world), most)
+        answer = partial(asked, model, world, benchmark)
+        folder = out.parent / "answers"
+        lines = run(benchmark.name, rows, answer, folder, mark, shard)
+        there = {row.id for row in rows}
+        lines = [line for line in lines if line.id in there]
+        if len(lines) < 2 * len(rows):
+            print(
+                f"{benchmark.name}: {len(lines)} of {2 * len(rows)} answers are there; "
+                "run the other shards."
+            )
+            continue
+        how = f"greedy, model {mark}" + (f", first {most} a part" if most else "")
+        made |= suite_scores(benchmark, rows, lines, how)
+        kept = {k: v for k, v in old.items() if not k.startswith(f"{benchmark.name}.")}
+        old = kept | {k: v for k, v in made.items() if k.startswith(f"{benchmark.name}.")}
+        write_text(out, json.dumps(old, indent=1) + "\n")
+    return made
+
+
+def first_rows(rows: list[Row], most: int | None) -> list[Row]:
+    """The rows of the first `most` units of each part, or all."""
+    if most is None:
+        return rows
+    kept: dict[str, list[str]] = {}
+    for row in rows:
+        units = kept.setdefault(row.part, [])
+        if row.unit not in units and len(units) < most:
+            units.append(row.unit)
+    return [row for row in rows if row.unit in kept[row.part]]
