@@ -1,4 +1,4 @@
-"""The command line: draw, ask, chat, train, ship, judge, evaluate, parity, report, doctor.
+"""The command line: what a person types after `python -m minijanus`.
 
 What a person did wrong ends in one line and exit code 2, never in a traceback.
 """
@@ -9,20 +9,16 @@ import sys
 from pathlib import Path
 
 from minijanus.commands import (
-    DATA,
     RUNS,
     SHIPPED,
     ask,
     chat,
     doctor,
     draw,
-    evaluate,
-    judge,
-    parity,
-    report,
     ship,
     train,
 )
+from minijanus.commands_measure import evaluate, judge, parity, report, tables
 from minijanus.config import PRESETS
 
 PROBLEM, STOPPED = 2, 130  # exit codes; 130 is what shells expect after Ctrl-C
@@ -125,6 +121,34 @@ def add_train(commands) -> None:
     add("--rate", type=positive, default=2e-5, metavar="R", help="with --model: (2e-5)")
 
 
+def add_measures(commands) -> None:
+    """The commands that measure: judge, evaluate, parity, tables."""
+    add = command(commands, judge).add_argument
+    presets = [name for name in PRESETS if name != "paper"]
+    add("--preset", choices=presets, default="tiny", help="whose world (tiny)")
+    add("--out", type=Path, default=RUNS / "tiny", help="folder (data/runs/tiny)")
+
+    new = command(commands, evaluate)
+    add = new.add_argument
+    add("--json", type=Path, help="(data/results/scores.json, with --suite mini.json)")
+    add("--judge", type=Path, default=SHIPPED, help="its folder (the shipped)")
+    add("--suite", metavar="NAME", help="a benchmark in miniature, or mini: all of them")
+    add("--shard", default="1/1", metavar="I/N", help="with --suite: the I-th of N parts")
+    add("--units", type=steps, metavar="N", help="with --suite: only N a part (all)")
+    add("--guidance", type=float, default=1.5, metavar="S", help="with --suite: (1.5)")
+    add_model(new)
+    add_released(new)
+
+    add = command(commands, parity).add_argument
+    add(
+        "--json", type=Path, help="(data/results/parity.json, with --full parity_full.json)"
+    )
+    add("--full", action="store_true", help="at the size of Janus 1.3B, in about 20 GB")
+
+    add = command(commands, tables).add_argument
+    add("--json", type=Path, help="scores of the suites (data/results/mini.json)")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line; help texts end with the default in brackets."""
     first_line = __doc__.partition("\n")[0]
@@ -138,22 +162,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = command(commands, ship).add_argument
     add("--run", type=Path, default=RUNS / "tiny", help="folder (data/runs/tiny)")
 
-    add = command(commands, judge).add_argument
-    presets = [name for name in PRESETS if name != "paper"]
-    add("--preset", choices=presets, default="tiny", help="whose world (tiny)")
-    add("--out", type=Path, default=RUNS / "tiny", help="folder (data/runs/tiny)")
-
-    new = command(commands, evaluate)
-    scores = DATA / "results" / "scores.json"
-    new.add_argument("--json", type=Path, default=scores, help="(data/results/scores.json)")
-    new.add_argument("--judge", type=Path, default=SHIPPED, help="its folder (the shipped)")
-    add_model(new)
-
-    add = command(commands, parity).add_argument
-    add(
-        "--json", type=Path, help="(data/results/parity.json, with --full parity_full.json)"
-    )
-    add("--full", action="store_true", help="at the size of Janus 1.3B, in about 20 GB")
+    add_measures(commands)
 
     new = command(commands, report)
     new.add_argument("--only", help="one of tables, sheet, answers (all)")

@@ -76,6 +76,7 @@ class Measure:
     parts: list[Tensor]  # of each part, one row per unit: n, or n k
     statistic: Statistic
     ceiling: float | None = 1.0
+    biased: bool = False  # drawing rows anew makes it larger, as any distance
 
 
 def picture(thing: Scene | Chart | Image.Image, world: World) -> Image.Image:
@@ -142,15 +143,16 @@ def read_lines(path: Path, name: str, mark: str, rows: dict[str, Row]) -> list[L
     other = f"move {path} away, or write with --json to another folder."
     try:
         head = json.loads(first)
-        if (head["suite"], head["model"]) != (name, mark):
-            raise UserError(
-                f"{path.name} holds answers of {head['suite']} by the model "
-                f"{head['model']}, not of {name} by {mark}: {other}"
-            )
+        said = head["suite"], head["model"]
         # What follows the last line break was not written to its end.
         lines = [Line(**json.loads(text)) for text in others[:-1]]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path.name} is no file of answers: {other}") from error
+    if said != (name, mark):
+        raise UserError(
+            f"{path.name} holds answers of {said[0]} by the model {said[1]}, not of {name} "
+            f"by {mark}: {other}"
+        )
     for line in lines:
         if line.id not in rows or not line.prompt.startswith(rows[line.id].words):
             raise UserError(f"{path.name} answers other questions ({line.id}): {other}")

@@ -193,52 +193,6 @@ def ship(args: argparse.Namespace) -> int:
     return 0
 
 
-def report(args: argparse.Namespace) -> int:
-    """Make the README's pictures and tables anew."""
-    from minijanus.report import main_report
-
-    main_report(args.checkpoint, args.only, args.guidance)
-    return 0
-
-
-def judge(args: argparse.Namespace) -> int:
-    """Train the judge of drawings of a preset's world, or go on where that stopped."""
-    from minijanus.judge_training import train_judge
-    from minijanus.lab import device
-
-    train_judge(PRESETS[args.preset], args.out, device())
-    print(f"{args.out} holds the judge")
-    return 0
-
-
-def evaluate(args: argparse.Namespace) -> int:
-    """Measure a model's drawings and answers and write the scores as JSON."""
-    from minijanus.evaluate import evaluate as measure
-
-    for name, found in measure(args.checkpoint, args.judge, args.json).items():
-        low, high = found["low"], found["high"]
-        print(f"{name:28} {found['value']:.3f}  [{low:.3f}, {high:.3f}]  n {found['n']}")
-    return 0
-
-
-def parity(args: argparse.Namespace) -> int:
-    """Compare every part with transformers' port of Janus, on random weights."""
-    import json
-
-    from minijanus.checkpoint import write_text
-    from minijanus.parity import parity as compare
-
-    found = compare(args.full)
-    name = "parity_full.json" if args.full else "parity.json"
-    out = args.json or DATA / "results" / name
-    write_text(out, json.dumps(found, indent=1) + "\n")
-    for row in found["rows"]:
-        held = "holds" if row["holds"] else "FAILS"
-        told = f"{row['error']:.1e} (at most {row['bound']:.0e})"
-        print(f"{held}  {row['part']:36} {told}  against: {row['against']}")
-    return 0 if all(row["holds"] for row in found["rows"]) else 1
-
-
 def doctor(args: argparse.Namespace) -> int:
     """Check versions, device, memory, disk, data and checkpoints, one line each."""
     from minijanus.doctor import report

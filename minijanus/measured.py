@@ -19,6 +19,21 @@ def scores_table() -> str:
     return table(head, rows)
 
 
+def suites_table() -> str:
+    """Every number of the benchmarks in miniature, with both floors and the ceiling."""
+    path = DATA / "results" / "mini.json"
+    if not path.exists():
+        return "Not measured yet: `python -m minijanus evaluate --suite mini`."
+    rows = []
+    for name, found in json.loads(path.read_text(encoding="utf-8")).items():
+        keys = ("value", "low", "high", "guess", "floor", "ceiling")
+        shown = ["" if found[key] is None else f"{found[key]:.3f}" for key in keys]
+        sizes = [str(found["n"]), str(found["rows"])]
+        rows.append([f"`{name}`", *shown, *sizes, cell(found["conditions"])])
+    head = ["Measure", "Value", "Low", "High", "Guess", "Blind", "Ceiling", "Units", "Rows"]
+    return table([*head, "Conditions"], rows)
+
+
 def parity_table() -> str:
     """How far every part is from transformers' port of Janus, on random weights."""
     path = DATA / "results" / "parity.json"

@@ -149,7 +149,7 @@ def heads(columns: list[str]) -> list[str]:
     return [f"{c} {'↓' if c in LOWER_IS_BETTER else '↑'}" for c in columns]
 
 
-def paper_table(number: int, scores: dict) -> str:
+def numbered_table(number: int, scores: dict) -> str:
     """Table 2, 3, 4 or 5 in Markdown: the paper's rows, then ours, then what ours is."""
     if number not in NOTES:
         raise UserError(f"there is no table {number} here: choose from {list(NOTES)}.")
@@ -245,6 +245,6 @@ def main_tables(scores_path: Path, out: Path) -> None:
     if not scores_path.exists():
         print(f"{scores_path} is not there: `python -m minijanus evaluate` makes it.\n")
     for number in NOTES:
-        print(f"Table {number}\n\n{paper_table(number, scores)}\n")
+        print(f"Table {number}\n\n{numbered_table(number, scores)}\n")
     radar(scores, out / "radar.png")
     print(out / "radar.png")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from torch import Generator, Tensor, randint, stack, tensor
+from torch import Generator, Tensor, ones, randint, stack, tensor, zeros
 
 RESAMPLES = 2000
 INTERVAL = (0.025, 0.975)  # 95 %
@@ -31,8 +31,11 @@ def bootstrap(
     generator = Generator().manual_seed(0)
     means = []
     for values in groups:
-        again = randint(len(values), (RESAMPLES, len(values)), generator=generator)
-        means.append(values.double()[again].mean(dim=1))
+        n = len(values)
+        again = randint(n, (RESAMPLES, n), generator=generator)
+        times = zeros(RESAMPLES, n).double()  # how often each member was drawn
+        times.scatter_add_(1, again, ones(RESAMPLES, n).double())
+        means.append(times @ values.double() / n)
     low, high = statistic(stack(means)).quantile(tensor(INTERVAL).double()).tolist()
     return low, high
 
@@ -48,11 +51,18 @@ def score(
     ceiling: float | None,
     conditions: str,
     statistic: Statistic = mean_of_groups,
+    biased: bool = False,
 ) -> dict:
-    """One entry of the scores' JSON; None where there is no floor or ceiling."""
-    low, high = bootstrap(groups, statistic)
+    """One entry of the scores' JSON; None where there is no floor or ceiling.
+
+    Of a `biased` statistic, which drawing anew moves away from the value, the interval is
+    reflected about the value (the basic bootstrap).
+    """
+    value, (low, high) = statistic_of(groups, statistic), bootstrap(groups, statistic)
+    if biased:
+        low, high = 2 * value - high, 2 * value - low
     n = sum(len(values) for values in groups)
-    numbers = {"value": statistic_of(groups, statistic), "low": low, "high": high}
+    numbers = {"value": value, "low": low, "high": high}
     numbers |= {"floor": floor, "ceiling": ceiling}
     rounded = {name: x if x is None else round(x, 4) for name, x in numbers.items()}
     return {**rounded, "n": n, "conditions": conditions}

@@ -5,16 +5,20 @@ what the model scores blind (without the picture), and the ceiling (paper §4.3)
 """
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
 
 from minijanus.benchmark import Benchmark, Line, Row, asked, fingerprint, run
 from minijanus.checkpoint import write_text
+from minijanus.drawn_mini import as_it_is, drawing_suites, drawn, shows_prompt
 from minijanus.geneval_mini import Model
+from minijanus.judge import load_judge
 from minijanus.lab import UserError
+from minijanus.languages_mini import language_rows
 from minijanus.scores import score, statistic_of
-from minijanus.suites_mini import SUITES
+from minijanus.suites_mini import SUITES, accuracy
 from minijanus.world import World
 
 GUESSES = 20  # draws of answers that the floor of guessing is averaged over
@@ -47,22 +51,27 @@ def suite_scores(
     """The scores' JSON of one benchmark: "name.measure", with both floors and ceiling."""
     seen = [line for line in lines if not line.blind]
     blind = values(benchmark, [line for line in lines if line.blind])
-    luck = [values(benchmark, guessed(benchmark, rows, draw)) for draw in range(GUESSES)]
+    luck = []
+    if rows[0].truths:
+        draws = (guessed(benchmark, rows, draw) for draw in range(GUESSES))
+        luck = [values(benchmark, lines) for lines in draws]
     result = {}
     for name, measure in benchmark.measures(seen).items():
-        guess = round(sum(draw[name] for draw in luck) / len(luck), 4)
-        how = (round(blind[name], 4), measure.ceiling, conditions, measure.statistic)
-        found = score(measure.parts, *how)
+        guess = round(sum(draw[name] for draw in luck) / len(luck), 4) if luck else None
+        how = (measure.ceiling, conditions, measure.statistic, measure.biased)
+        found = score(measure.parts, round(blind[name], 4), *how)
         result[f"{benchmark.name}.{name}"] = found | {"guess": guess, "rows": len(seen)}
     return result
 
 
-def chosen(name: str) -> list[Benchmark]:
+def chosen(name: str, every: Sequence[Benchmark]) -> list[Benchmark]:
     """The benchmarks of a name: one, or all; UserError if there is none."""
-    names = [benchmark.name for benchmark in SUITES]
+    names = [benchmark.name for benchmark in every]
     if name != ALL and name not in names:
-        raise UserError(f"there is no suite {name}: choose {ALL} or one of {names}.")
-    return [benchmark for benchmark in SUITES if name in (ALL, benchmark.name)]
+        raise UserError(
+            f"there is no suite {name}: choose one of {', '.join((ALL, *names))}."
+        )
+    return [benchmark for benchmark in every if name in (ALL, benchmark.name)]
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -78,19 +87,35 @@ def shard_of(text: str) -> tuple[int, int]:
 
 
 def run_suites(
-    name: str, model: Model, out: Path, shard: tuple[int, int], most: int | None = None
+    name: str,
+    model: Model,
+    judges: Path,
+    guidance: float,
+    out: Path,
+    shard: tuple[int, int] = (1, 1),
+    most: int | None = None,
 ) -> dict[str, dict]:
     """Answer what is missing of these suites, write the scores of those that are whole.
 
     Answers go to the folder `answers` beside the JSON `out`, which keeps the scores of
     other suites. `most`: only so many units of each part of a suite, to try it.
     """
-    world, mark = World(model[0].cfg, "heldout"), fingerprint(model)
+    cfg = model[0].cfg
+    world, mark = World(cfg, "heldout"), fingerprint(model)
+    foreign = Benchmark("languages_mini", language_rows, as_it_is, shows_prompt, accuracy)
+    drawings = (*drawing_suites(model, world), foreign)
     old = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     made: dict[str, dict] = {}
-    for benchmark in chosen(name):
+    for benchmark in chosen(name, (*SUITES, *drawings)):
         rows = first_rows(benchmark.rows(world), most)
-        answer = partial(asked, model, world, benchmark)
+        if benchmark in drawings:
+            judge = load_judge(cfg, judges, model[0].device)
+            answer, how = (
+                partial(drawn, model, judge, guidance, benchmark),
+                f"guidance {guidance:g}",
+            )
+        else:
+            answer, how = partial(asked, model, world, benchmark), "greedy"
         folder = out.parent / "answers"
         lines = run(benchmark.name, rows, answer, folder, mark, shard)
         there = {row.id for row in rows}
@@ -101,7 +126,7 @@ def run_suites(
                 "run the other shards."
             )
             continue
-        how = f"greedy, model {mark}" + (f", first {most} a part" if most else "")
+        how += f", model {mark}" + (f", first {most} a part" if most else "")
         made |= suite_scores(benchmark, rows, lines, how)
         kept = {k: v for k, v in old.items() if not k.startswith(f"{benchmark.name}.")}
         old = kept | {k: v for k, v in made.items() if k.startswith(f"{benchmark.name}.")}

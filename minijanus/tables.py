@@ -27,10 +27,12 @@ READING_ORDER = {
     "From a prompt to a picture": "sampling cfg_sampler text_sampler given studio",
     "How good is it": "judge judge_training scores geneval_mini answers_mini limits "
     "samples evaluate",
+    "Every benchmark in miniature": "benchmark reading rows_mini choices_mini suites_mini "
+    "drawn_mini frechet languages_mini suites paper_tables",
     "The world": "concepts sprites layout scenes language questions charts corpus world",
     "The notebooks": "lab figures lessons real check_start check check_stages",
     "Files and tools": "checkpoint load doctor tables measured sheets report commands "
-    "__main__",
+    "commands_measure __main__",
     "The released weights": "names weights released releasing template conversion hub "
     "parts parity finetune",
 }
@@ -206,17 +208,21 @@ def paper_table() -> str:
 
 def tables() -> dict[str, str]:
     """Every generated part of the README by its name."""
-    from minijanus.measured import notebooks_table, parity_table, scores_table  # a circle
+    from minijanus import measured, paper_tables  # a circle
 
+    mini = paper_tables.measured(DATA / "results" / "mini.json")
+    numbered = {f"table_{n}": paper_tables.numbered_table(n, mini) for n in range(2, 6)}
     return {
         "losses": losses_table(),
-        "scores": scores_table(),
+        "scores": measured.scores_table(),
+        "suites": measured.suites_table(),
+        **numbered,
         "files": files_table(),
         "names": names_table(),
         "presets": presets_table(),
         "differs": differs_table(),
         "data": data_table(),
-        "notebooks": notebooks_table(),
-        "parity": parity_table(),
+        "notebooks": measured.notebooks_table(),
+        "parity": measured.parity_table(),
         "paper": paper_table(),
     }

@@ -1,0 +1,79 @@
+"""What the commands that measure do: evaluate, judge, parity, report, tables.
+
+Each imports what it needs when it runs, so that --help answers at once.
+"""
+
+import argparse
+
+from minijanus.commands import DATA, model_of
+from minijanus.config import PRESETS
+
+
+def report(args: argparse.Namespace) -> int:
+    """Make the README's pictures and tables anew."""
+    from minijanus.report import main_report
+
+    main_report(args.checkpoint, args.only, args.guidance)
+    return 0
+
+
+def judge(args: argparse.Namespace) -> int:
+    """Train the judge of drawings of a preset's world, or go on where that stopped."""
+    from minijanus.judge_training import train_judge
+    from minijanus.lab import device
+
+    train_judge(PRESETS[args.preset], args.out, device())
+    print(f"{args.out} holds the judge")
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Measure a model's drawings and answers and write the scores as JSON."""
+    from minijanus.evaluate import evaluate as measure
+
+    if args.suite:
+        found = suites(args)
+    else:
+        out = args.json or DATA / "results" / "scores.json"
+        found = measure(args.checkpoint, args.judge, out)
+    for name, one in found.items():
+        low, high = one["low"], one["high"]
+        print(f"{name:28} {one['value']:.3f}  [{low:.3f}, {high:.3f}]  n {one['n']}")
+    return 0
+
+
+def suites(args: argparse.Namespace) -> dict[str, dict]:
+    """Run the benchmarks in miniature that --suite names, or what is left of them."""
+    from minijanus.suites import run_suites, shard_of
+
+    shard = shard_of(args.shard)
+    out = args.json or DATA / "results" / "mini.json"
+    how = (args.judge, args.guidance, out, shard, args.units)
+    return run_suites(args.suite, model_of(args), *how)
+
+
+def parity(args: argparse.Namespace) -> int:
+    """Compare every part with transformers' port of Janus, on random weights."""
+    import json
+
+    from minijanus.checkpoint import write_text
+    from minijanus.parity import parity as compare
+
+    found = compare(args.full)
+    name = "parity_full.json" if args.full else "parity.json"
+    out = args.json or DATA / "results" / name
+    write_text(out, json.dumps(found, indent=1) + "\n")
+    for row in found["rows"]:
+        held = "holds" if row["holds"] else "FAILS"
+        told = f"{row['error']:.1e} (at most {row['bound']:.0e})"
+        print(f"{held}  {row['part']:36} {told}  against: {row['against']}")
+    return 0 if all(row["holds"] for row in found["rows"]) else 1
+
+
+def tables(args: argparse.Namespace) -> int:
+    """Print Tables 2 to 5 of the paper with our own rows, and draw Figure 1's radar."""
+    from minijanus.paper_tables import main_tables
+
+    results = DATA / "results"
+    main_tables(args.json or results / "mini.json", results)
+    return 0

@@ -1,0 +1,192 @@
+"""GenEval, the Fréchet distance and Figure 8 in miniature: benchmarks of drawings.
+
+A drawing is kept as its codes, so that it can be looked at again. Blind means drawn
+without its prompt, by the unconditional branch alone (paper §4.3, Table 3, Table 4).
+"""
+
+import json
+from collections.abc import Sequence
+from random import Random
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from minijanus import frechet
+from minijanus.benchmark import Benchmark, Line, Measure, Row
+from minijanus.cfg_sampler import drawing
+from minijanus.geneval_mini import DRAWINGS, PROMPTS, Model, looked, prompts
+from minijanus.images import to_picture
+from minijanus.judge import Found, Judge, shows
+from minijanus.language import caption, coloured
+from minijanus.limits import truth
+from minijanus.scenes import DRAWN, Scene
+from minijanus.scores import statistic_of
+from minijanus.sequence import without_condition
+from minijanus.studio import AT_ONCE, checked_prompt
+from minijanus.suites_mini import accuracy
+from minijanus.world import World
+
+DISTANT = 600  # drawings of each set of prompts that the Fréchet distance takes
+FIRST = 200_000  # the first scene of these, far from those of other measures
+# In the place of COCO-30K and MJHQ-30K: the streams of scenes that two sets are of.
+SETS = {"captions": "caption", "categories": "category"}
+
+
+def drawn(
+    model: Model,
+    judge: Judge,
+    guidance: float,
+    benchmark: Benchmark,
+    rows: Sequence[Row],
+    blind: bool,
+) -> list[Line]:
+    """Draw each row's prompt, or nothing, with the row's own seed, and have it judged."""
+    janus, tokenizer, stage = model
+    codes: list[Tensor] = []
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        ids = [checked_prompt(row.words, janus, tokenizer, stage) for row in some]
+        if blind:
+            ids = [without_condition(one, len(one) - 1, tokenizer.pad) for one in ids]
+        seeds = [Random(row.id).getrandbits(63) for row in some]
+        generators = [torch.Generator(janus.device).manual_seed(seed) for seed in seeds]
+        *_, last = drawing(janus, ids, tokenizer.pad, generators, guidance)
+        codes += last.cpu()
+    raw = [" ".join(map(str, one.tolist())) for one in codes]
+    found = looked(judge, pictures(model, raw))
+    return [
+        judged(benchmark, row, words, written(things), blind)
+        for row, words, things in zip(rows, raw, found, strict=True)
+    ]
+
+
+def judged(benchmark: Benchmark, row: Row, raw: str, parsed: str, blind: bool) -> Line:
+    """The line of a drawing: its codes, and what the judge found in it."""
+    asked = (row.words, raw, parsed, row.truths[0] if row.truths else "")
+    return Line(row.id, row.part, row.unit, blind, *asked, benchmark.mark(parsed, row))
+
+
+@torch.no_grad()
+def pictures(model: Model, raw: Sequence[str]) -> list[Image.Image]:
+    """The drawings whose codes these are."""
+    janus, shown = model[0], []
+    for words in raw:  # one by one, as they are drawn: a batch rounds otherwise
+        ids = torch.tensor([list(map(int, words.split()))], device=janus.device)
+        shown += [to_picture(one) for one in janus.gen.encoder.decode(ids)]
+    return shown
+
+
+def written(found: Sequence[Found]) -> str:
+    """What the judge found, as text: concept, colour and box of each thing."""
+    rows = [[f.concept, f.colour, *(round(edge, 4) for edge in f.box)] for f in found]
+    return json.dumps(rows)
+
+
+def shows_prompt(parsed: str, row: Row) -> float:
+    """Whether the things that were found are those that the prompt asks for."""
+    found = [Found(what, colour, tuple(box)) for what, colour, *box in json.loads(parsed)]
+    (scene,) = row.shown
+    return float(shows(found, scene))
+
+
+def as_it_is(said: str, row: Row) -> str:
+    """What was found needs no reading; a guess is what another row asks for."""
+    return said
+
+
+def geneval_rows(world: World) -> list[Row]:
+    """GenEval's six kinds, each prompt drawn several times."""
+    return [
+        drawing_row(f"{kind}/{i}/{n}", kind, f"{kind}/{i}", words, scene)
+        for kind in DRAWN
+        for i, (words, scene) in enumerate(prompts(world, kind, PROMPTS))
+        for n in range(DRAWINGS)
+    ]
+
+
+def drawing_row(id: str, part: str, unit: str, words: str, scene: Scene) -> Row:
+    """A prompt and the scene it describes; the truth is what a perfect judge would find."""
+    return Row(id, part, unit, words, (written(truth(scene)),), (scene,))
+
+
+def distance_rows(world: World) -> list[Row]:
+    """Two sets of prompts: captions of all kinds, and names of categories."""
+    rows = []
+    for index in range(FIRST, FIRST + DISTANT):
+        for name, stream in SETS.items():
+            scene, unit = world.scene(stream, index), f"{name}/{index - FIRST}"
+            thing = scene.objects[0]
+            words = coloured(thing.concept, thing.colour)
+            if name == "captions":
+                words = caption(scene, world.rng("fd", index))
+            rows.append(Row(unit, name, unit, words, (), (scene,)))
+    return rows
+
+
+def features_of(encoder: torch.nn.Module, world: World, stream: str, first: int) -> Tensor:
+    """Features of DISTANT rendered scenes of a stream, from the scene `first`."""
+    scenes = (world.scene(stream, index) for index in range(first, first + DISTANT))
+    return frechet.features(encoder, [world.render(scene) for scene in scenes])
+
+
+class Distances:
+    """The Fréchet distance between each set's drawings and the scenes they are of.
+
+    The ceiling is that between those scenes and as many others.
+    """
+
+    def __init__(self, model: Model, world: World):
+        self.model, self.world = model, world
+        self.encoder: torch.nn.Module | None = None
+
+    def load(self) -> None:
+        """Make what is the same for all drawings, when it is asked for the first time."""
+        self.encoder = frechet.load_encoder(self.model[0].device)
+        train = World(self.world.cfg)
+        self.basis = frechet.principal_axes(features_of(self.encoder, train, "caption", 0))
+        self.real, self.best = {}, {}
+        for name, stream in SETS.items():
+            groups = [
+                self.moments(features_of(self.encoder, self.world, stream, first))
+                for first in (FIRST, FIRST + DISTANT)
+            ]
+            self.real[name] = groups[0]
+            self.best[name] = statistic_of(groups, frechet.distance_of)
+
+    def moments(self, found: Tensor) -> Tensor:
+        """Features as moments in the basis."""
+        return frechet.moments(self.basis.project(found))
+
+    def __call__(self, lines: list[Line]) -> dict[str, Measure]:
+        if self.encoder is None:
+            self.load()
+        measures = {}
+        for name in SETS:
+            some = [line for line in lines if line.part == name]
+            drawings = pictures(self.model, [line.raw for line in some])
+            made = self.moments(frechet.features(self.encoder, drawings))
+            groups = [made, self.real[name]]
+            measures[name] = Measure(groups, frechet.distance_of, self.best[name], True)
+        return measures
+
+
+def drawing_suites(model: Model, world: World) -> tuple[Benchmark, ...]:
+    """The benchmarks of drawings, of which the second needs the model to look again."""
+    distances = Distances(model, world)
+    return (
+        Benchmark("geneval_mini", geneval_rows, as_it_is, shows_prompt, by_kind),
+        Benchmark("fd_mini", distance_rows, as_it_is, no_mark, distances),
+    )
+
+
+def by_kind(lines: list[Line]) -> dict[str, Measure]:
+    """The share of right drawings of each kind, and the mean of the kinds."""
+    found = accuracy(lines)
+    found["overall"] = found.pop("accuracy")
+    return found
+
+
+def no_mark(parsed: str, row: Row) -> float:
+    """A distance is one of many drawings: none has a mark of its own."""
+    return 0.0

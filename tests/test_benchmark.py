@@ -1,0 +1,218 @@
+"""Benchmarks: rows, lines, shards, and the statistics, against brute force."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from minijanus import suites
+from minijanus.benchmark import Benchmark, Line, Row, marked, run
+from minijanus.config import TINY
+from minijanus.lab import UserError
+from minijanus.load import SHIPPED, load_janus
+from minijanus.scores import bootstrap, statistic_of
+from minijanus.suites_mini import SUITES, mme_measures, pope_measures
+from minijanus.world import World
+
+IDS = [(part, f"{part}/{i}") for part in "ab" for i in range(4)]
+ROWS = [Row(name, part, name, f"Is {name} there?", ("yes",)) for part, name in IDS]
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, list[Row]]:
+    """The rows of every suite."""
+    world = World(TINY, "heldout")
+    return {benchmark.name: benchmark.rows(world) for benchmark in SUITES}
+
+
+def by_name(name: str) -> Benchmark:
+    """The suite of this name."""
+    return next(benchmark for benchmark in SUITES if benchmark.name == name)
+
+
+@pytest.mark.parametrize("benchmark", SUITES, ids=[b.name for b in SUITES])
+def test_rows_have_names_and_the_truth_full_marks(benchmark, rows):
+    """Catches two rows of one id, of which one would never be asked, and unfair marking."""
+    mine = rows[benchmark.name]
+    assert len({row.id for row in mine}) == len(mine) >= 120
+    assert all(row.shown and row.words for row in mine)
+    for row in mine:
+        assert marked(benchmark, row, row.truths[0]).score == 1
+        assert marked(benchmark, row, "xyzzy").score in (0, float(row.truths[0] == "yes"))
+    assert benchmark.rows(World(TINY, "heldout"))[:20] == mine[:20]
+
+
+def test_a_right_answer_is_not_the_only_possible_one(rows):
+    """Catches a suite whose answers are all the same, so that the floor is the ceiling."""
+    for benchmark in SUITES:
+        lines = suites.guessed(benchmark, rows[benchmark.name], 0)
+        values = suites.values(benchmark, lines)
+        main = {"mme_mini": "accuracy", "mmb_mini": "circular"}.get(
+            benchmark.name, "accuracy"
+        )
+        assert 0 <= values[main] < 0.75, benchmark.name
+
+
+def test_mme_asks_each_picture_once_yes_and_once_no(rows):
+    """Catches a pair whose second answer is yes as well."""
+    pairs: dict[str, list[str]] = {}
+    for row in rows["mme_mini"]:
+        pairs.setdefault(row.unit, []).append(row.truths[0])
+    assert all(truths == ["yes", "no"] for truths in pairs.values())
+    assert len(pairs) == 300
+
+
+def test_circular_asks_the_same_in_all_orders(rows):
+    """Catches rotations in which the letter does not move with its option."""
+    for start in range(0, 40, 4):
+        some = rows["mmb_mini"][start : start + 4]
+        assert len({row.unit for row in some}) == 1
+        said = {row.options["ABCD".index(row.truths[0])] for row in some}
+        assert len(said) == 1 and {row.truths[0] for row in some} == set("ABCD")
+        assert all(
+            f"{letter}. {option}" in row.words
+            for row in some
+            for letter, option in zip("ABCD", row.options, strict=True)
+        )
+
+
+def line(unit: str, said: str, truth: str, part: str = "p") -> Line:
+    """A line of a yes-or-no benchmark."""
+    score = float(said == truth)
+    return Line(f"{unit}{truth}", part, unit, False, "", said, said, truth, score)
+
+
+def test_pope_numbers_by_hand():
+    """Catches precision and recall exchanged: two true yes, one false yes, one missed."""
+    lines = [
+        line("1", "yes", "yes"), line("1", "yes", "no"),
+        line("2", "yes", "yes"), line("2", "no", "no"),
+        line("3", "no", "yes"), line("3", "no", "no"),
+    ]  # fmt: skip
+    found = {
+        name: statistic_of(m.parts, m.statistic) for name, m in pope_measures(lines).items()
+    }
+    assert found["accuracy"] == pytest.approx(4 / 6)
+    assert found["precision"] == pytest.approx(2 / 3)
+    assert found["recall"] == pytest.approx(2 / 3)
+    assert found["f1"] == pytest.approx(2 / 3)
+    assert found["yes_ratio"] == pytest.approx(3 / 6)
+
+
+def test_mme_points_by_hand():
+    """Catches accuracy+ counted by answer: of two pairs one is right in both."""
+    lines = [line("1", "yes", "yes"), line("1", "no", "no"), line("2", "yes", "yes")]
+    lines += [line("2", "yes", "no")]
+    lines += [line("3", "yes", "yes", "q"), line("3", "no", "no", "q")]
+    found = mme_measures(lines)
+    value = statistic_of(found["points"].parts, found["points"].statistic)
+    assert value == pytest.approx(75 + 50 + 100 + 100)
+    assert found["points"].ceiling == 400
+    plus = found["accuracy_plus"]
+    assert statistic_of(plus.parts, plus.statistic) == pytest.approx(0.75)
+
+
+def test_bootstrap_of_a_ratio_covers_it():
+    """Catches a statistic that is averaged over draws in the place of drawn anew."""
+    torch.manual_seed(0)
+    columns = torch.rand(400, 2)
+    ratio = lambda means: (means[..., 0] / means[..., 1]).mean(dim=0)  # noqa: E731
+    low, high = bootstrap([columns], ratio)
+    value = statistic_of([columns], ratio)
+    again = torch.stack([columns[torch.randint(400, (400,))].mean(0) for _ in range(3000)])
+    wide = (again[:, 0] / again[:, 1]).quantile(torch.tensor([0.025, 0.975]))
+    assert low < value < high
+    assert (low, high) == pytest.approx(wide.tolist(), abs=0.01)
+
+
+def answerer(asked: list):
+    """Something that answers yes to every row, and notes what it was asked."""
+
+    def answer(some: list[Row], blind: bool) -> list[Line]:
+        asked.extend((row.id, blind) for row in some)
+        benchmark = replace(by_name("pope_mini"), name="x")
+        return [marked(benchmark, row, "yes", blind) for row in some]
+
+    return answer
+
+
+def test_shards_ask_every_row_once(tmp_path):
+    """Catches a row that two shards ask, or none."""
+    asked: list = []
+    for number in (1, 2, 3):
+        lines = run("x", ROWS, answerer(asked), tmp_path, "m", (number, 3))
+    assert sorted(asked) == sorted((r.id, blind) for r in ROWS for blind in (False, True))
+    assert len(lines) == 16 and len(list(tmp_path.glob("*.jsonl"))) == 3
+    asked.clear()
+    assert len(run("x", ROWS, answerer(asked), tmp_path, "m")) == 16 and not asked
+
+
+def test_an_interrupted_run_goes_on_and_a_torn_line_is_asked_again(tmp_path):
+    """Catches a line lost or read twice where the run was cut off in its middle."""
+    asked: list = []
+    run("x", ROWS, answerer(asked), tmp_path, "m")
+    path = tmp_path / "x.jsonl"
+    text = path.read_text()
+    path.write_text(text[: len(text) - 30])  # in the middle of the last line
+    asked.clear()
+    lines = run("x", ROWS, answerer(asked), tmp_path, "m")
+    assert asked == [(ROWS[-1].id, True)] and len(lines) == 16
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "words"),
+    [
+        ({"suite": "y", "model": "m"}, None, "holds answers of y"),
+        ({"suite": "x", "model": "other"}, None, "by the model other"),
+        (None, {"prompt": "Something else?"}, "answers other questions"),
+        (None, {"id": "z/9"}, "answers other questions"),
+        ("no json", None, "is no file of answers"),
+    ],
+)
+def test_answers_of_something_else_are_refused(tmp_path, head, row, words):
+    """Catches scores made of another model's, suite's or world's answers."""
+    run("x", ROWS, answerer([]), tmp_path, "m")
+    path = tmp_path / "x.jsonl"
+    lines = path.read_text().splitlines()
+    if head:
+        lines[0] = head if isinstance(head, str) else json.dumps(head)
+    if row:
+        lines[3] = json.dumps(json.loads(lines[3]) | row)
+    path.write_text("\n".join(lines) + "\n")
+    before = path.read_text()
+    with pytest.raises(UserError, match=words):
+        run("x", ROWS, answerer([]), tmp_path, "m")
+    assert path.read_text() == before
+
+
+def test_nothing_to_ask_is_told(tmp_path):
+    """Catches a score of nothing, which is not a number."""
+    with pytest.raises(UserError, match="has no row"):
+        run("x", [], answerer([]), tmp_path, "m")
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", "1/0", "-1/2"])
+def test_a_strange_shard_is_refused(text: str):
+    """Catches a shard that would ask nothing and call the suite done."""
+    with pytest.raises(UserError, match="--shard is"):
+        suites.shard_of(text)
+
+
+def test_the_whole_way_on_a_handful(tmp_path):
+    """Catches a suite that fails on the shipped model, and scores that no line explains."""
+    model = load_janus(SHIPPED / "tiny")
+    out = tmp_path / "mini.json"
+    found = suites.run_suites("vqa_mini", model, tmp_path, 1.5, out, (1, 1), 3)
+    assert json.loads(out.read_text()) == found
+    text = (tmp_path / "answers" / "vqa_mini.jsonl").read_text().splitlines()[1:]
+    lines = [json.loads(one) for one in text]
+    seen = [one["score"] for one in lines if not one["blind"]]
+    assert len(lines) == 18 and len(seen) == 9
+    value = found["vqa_mini.accuracy"]
+    assert value["value"] == pytest.approx(sum(seen) / 9, abs=1e-4)
+    blind = [one["score"] for one in lines if one["blind"]]
+    assert value["floor"] == pytest.approx(sum(blind) / 9, abs=1e-4)
+    with pytest.raises(UserError, match="no suite nothing"):
+        suites.run_suites("nothing", model, tmp_path, 1.5, out)
