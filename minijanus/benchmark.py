@@ -38,6 +38,7 @@ class Row:
     truths: tuple[str, ...] = ()  # accepted answers, the best one first
     shown: tuple[Scene | Chart | Image.Image, ...] = ()
     options: tuple[str, ...] = ()  # of a choice; of a description, the names that count
+    blind: bool = True  # it is asked without its picture too
 
 
 @dataclass(frozen=True)
@@ -166,12 +167,11 @@ def run(
     folder: Path,
     mark: str,
     shard: tuple[int, int] = (1, 1),
-    blind: bool = True,
 ) -> list[Line]:
     """Have what is missing of this shard answered; return all lines of all shards.
 
-    `answer` takes some rows, and whether without their pictures; with `blind` each row is
-    asked both ways. `mark` is the model's fingerprint.
+    `answer` takes some rows, and whether without their pictures. `mark` is the model's
+    fingerprint.
     """
     if not rows:
         raise UserError(f"{name} has no row to ask: its world shows nothing of the kind.")
@@ -194,9 +194,9 @@ def run(
         write_text(path, json.dumps({"suite": name, "model": mark}) + "\n")
     todo = [
         (row, without)
-        for without in ((False, True) if blind else (False,))
+        for without in (False, True)
         for row in rows[number - 1 :: shards]
-        if (row.id, without) not in there
+        if (row.blind or not without) and (row.id, without) not in there
     ]
     with (
         path.open("a", encoding="utf-8") as file,

@@ -30,9 +30,12 @@ def judge(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> int:
     """Measure a model's drawings and answers and write the scores as JSON."""
     from minijanus.evaluate import evaluate as measure
+    from minijanus.lab import UserError
 
     if args.suite:
         found = suites(args)
+    elif args.model:
+        raise UserError("--model is measured by suites: add --suite mini.")
     else:
         out = args.json or DATA / "results" / "scores.json"
         found = measure(args.checkpoint, args.judge, out)
@@ -44,8 +47,14 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def suites(args: argparse.Namespace) -> dict[str, dict]:
     """Run the benchmarks in miniature that --suite names, or what is left of them."""
+    from minijanus.lab import UserError
     from minijanus.suites import run_suites, shard_of
 
+    if args.model is None and not args.phase.startswith("stage"):
+        raise UserError(
+            f"the model after {args.phase} neither sees nor draws: choose --phase stage1, "
+            "stage2 or stage3."
+        )
     shard = shard_of(args.shard)
     out = args.json or DATA / "results" / "mini.json"
     how = (args.judge, args.guidance, out, shard, args.units)

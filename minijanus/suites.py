@@ -120,11 +120,10 @@ def run_suites(
         lines = run(benchmark.name, rows, answer, folder, mark, shard)
         there = {row.id for row in rows}
         lines = [line for line in lines if line.id in there]
-        if len(lines) < 2 * len(rows):
-            print(
-                f"{benchmark.name}: {len(lines)} of {2 * len(rows)} answers are there; "
-                "run the other shards."
-            )
+        wanted = sum(1 + row.blind for row in rows)
+        if len(lines) < wanted:
+            left = "run the other shards"
+            print(f"{benchmark.name}: {len(lines)} of {wanted} answers are there; {left}.")
             continue
         how += f", model {mark}" + (f", first {most} a part" if most else "")
         made |= suite_scores(benchmark, rows, lines, how)

