@@ -30,8 +30,11 @@ def plain_yes_or_no(said: str) -> str:
 
 
 def letter(said: str, options: tuple[str, ...]) -> str:
-    """The letter that was said, or that of the only option named; else nothing."""
-    found = re.match(r"\s*\(?([A-D])\b[.):]?", said)
+    """The letter that was said, or that of the only option named; else nothing.
+
+    A letter stands alone or before a mark: "A red car" begins with an article.
+    """
+    found = re.match(r"\s*\(?([A-D])\s*(?:[.):,]|$)", said)
     if found:
         return found[1]
     spoken = normal(said)

@@ -41,6 +41,10 @@ def test_yes_or_no(said: str, pope: str, mme: str):
         ("B", "B"),
         ("B. red", "B"),
         ("(C)", "C"),
+        ("A red car", "A"),
+        ("A blue car is left of it.", "B"),  # its A is an article
+        ("A white car", ""),
+        ("D, a dog", "D"),
         ("red", "A"),
         ("the blue one", "B"),
         ("red or blue", ""),
@@ -50,7 +54,7 @@ def test_yes_or_no(said: str, pope: str, mme: str):
     ],
 )
 def test_letter(said: str, read: str):
-    """Catches "Apple" read as A, and a guess where two options are named."""
+    """Catches "Apple" and an article read as A, and a guess where two options are named."""
     assert letter(said, ("red", "blue", "green", "a dog")) == read
 
 
