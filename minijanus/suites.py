@@ -106,14 +106,14 @@ def run_suites(
     drawings = (*drawing_suites(model, world), foreign)
     old = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     made: dict[str, dict] = {}
-    for benchmark in chosen(name, (*SUITES, *drawings)):
+    every = (*SUITES, *drawings)
+    order = [benchmark.name for benchmark in every]
+    for benchmark in chosen(name, every):
         rows = first_rows(benchmark.rows(world), most)
         if benchmark in drawings:
             judge = load_judge(cfg, judges, model[0].device)
-            answer, how = (
-                partial(drawn, model, judge, guidance, benchmark),
-                f"guidance {guidance:g}",
-            )
+            answer = partial(drawn, model, judge, guidance, benchmark)
+            how = f"guidance {guidance:g}"
         else:
             answer, how = partial(asked, model, world, benchmark), "greedy"
         folder = out.parent / "answers"
@@ -126,11 +126,19 @@ def run_suites(
             print(f"{benchmark.name}: {len(lines)} of {wanted} answers are there; {left}.")
             continue
         how += f", model {mark}" + (f", first {most} a part" if most else "")
-        made |= suite_scores(benchmark, rows, lines, how)
-        kept = {k: v for k, v in old.items() if not k.startswith(f"{benchmark.name}.")}
-        old = kept | {k: v for k, v in made.items() if k.startswith(f"{benchmark.name}.")}
+        new = suite_scores(benchmark, rows, lines, how)
+        kept = {k: v for k, v in old.items() if suite_of(k) != benchmark.name}
+        made |= new
+        old = dict(
+            sorted((kept | new).items(), key=lambda one: order.index(suite_of(one[0])))
+        )
         write_text(out, json.dumps(old, indent=1) + "\n")
     return made
+
+
+def suite_of(measure: str) -> str:
+    """The name of a measure's suite."""
+    return measure.partition(".")[0]
 
 
 def first_rows(rows: list[Row], most: int | None) -> list[Row]:
