@@ -8,10 +8,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TextIO
 from zlib import crc32
 
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from minijanus.charts import Chart, draw_chart
@@ -89,11 +90,15 @@ def picture(thing: Scene | Chart | Image.Image, world: World) -> Image.Image:
     return thing
 
 
+def expected(benchmark: Benchmark, row: Row) -> tuple[str, str]:
+    """The whole prompt of a row, and its best answer."""
+    return row.words + benchmark.suffix, row.truths[0] if row.truths else ""
+
+
 def marked(benchmark: Benchmark, row: Row, raw: str, blind: bool = False) -> Line:
     """The line of a row and what was said about it."""
     parsed = benchmark.parse(raw, row)
-    prompt = row.words + benchmark.suffix
-    truth = row.truths[0] if row.truths else ""
+    prompt, truth = expected(benchmark, row)
     found = (prompt, raw, parsed, truth, float(benchmark.mark(parsed, row)))
     return Line(row.id, row.part, row.unit, blind, *found)
 
@@ -122,10 +127,10 @@ def asked(
     return [marked(benchmark, row, raw, blind) for row, raw in zip(rows, said, strict=True)]
 
 
-def fingerprint(model: Model) -> str:
-    """A number of the model's weights, so that answers of two models are never mixed."""
+def fingerprint(module: nn.Module) -> str:
+    """A number of the weights, so that answers of two models are never mixed."""
     found = 0
-    for tensor in model[0].state_dict().values():
+    for tensor in module.state_dict().values():
         found = crc32(tensor.detach().cpu().contiguous().float().numpy(), found)
     return f"{found:08x}"
 
@@ -135,81 +140,88 @@ def line_files(folder: Path, name: str) -> list[Path]:
     return sorted([*folder.glob(f"{name}.jsonl"), *folder.glob(f"{name}.*-of-*.jsonl")])
 
 
-def read_lines(path: Path, name: str, mark: str, rows: dict[str, Row]) -> list[Line]:
+def read_lines(
+    path: Path, benchmark: Benchmark, head: dict[str, str], rows: dict[str, Row]
+) -> list[Line]:
     """The whole lines of a file of answers; one that was cut off in the middle is left out.
 
-    UserError if they are another benchmark's or model's, or about other questions.
+    UserError if they are another benchmark's or model's, were asked in another way, or are
+    about other questions.
     """
-    first, *others = path.read_text(encoding="utf-8").split("\n")
     other = f"move {path} away, or write with --json to another folder."
     try:
-        head = json.loads(first)
-        said = head["suite"], head["model"]
+        first, *others = path.read_text(encoding="utf-8").split("\n")
+        found = {key: json.loads(first)[key] for key in head}
         # What follows the last line break was not written to its end.
         lines = [Line(**json.loads(text)) for text in others[:-1]]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path.name} is no file of answers: {other}") from error
-    if said != (name, mark):
+    if found != head:
         raise UserError(
-            f"{path.name} holds answers of {said[0]} by the model {said[1]}, not of {name} "
-            f"by {mark}: {other}"
+            f"{path.name} holds answers of {', '.join(found.values())}, not of "
+            f"{', '.join(head.values())}: {other}"
         )
     for line in lines:
-        if line.id not in rows or not line.prompt.startswith(rows[line.id].words):
+        row = rows.get(line.id)
+        if row is None or (line.prompt, line.truth) != expected(benchmark, row):
             raise UserError(f"{path.name} answers other questions ({line.id}): {other}")
     return lines
 
 
 def run(
-    name: str,
+    benchmark: Benchmark,
     rows: list[Row],
     answer: Callable[[list[Row], bool], list[Line]],
     folder: Path,
-    mark: str,
+    head: dict[str, str],
     shard: tuple[int, int] = (1, 1),
+    only: list[Row] | None = None,
 ) -> list[Line]:
-    """Have what is missing of this shard answered; return all lines of all shards.
+    """Have what is missing of this shard answered; return the lines of all shards.
 
-    `answer` takes some rows, and whether without their pictures. `mark` is the model's
-    fingerprint.
+    `answer` takes some rows, and whether without their pictures. `head` says what a file's
+    answers are of: suite, model, and how it was asked. `only`: of these rows alone.
     """
     if not rows:
-        raise UserError(f"{name} has no row to ask: its world shows nothing of the kind.")
+        raise UserError(f"{benchmark.name} has nothing to ask: no scene is of its kinds.")
     by_id = {row.id: row for row in rows}
-    found = [
-        line
-        for path in line_files(folder, name)
-        for line in read_lines(path, name, mark, by_id)
+    found: dict[tuple[str, bool], Line] = {}
+    for path in line_files(folder, benchmark.name):
+        for line in read_lines(path, benchmark, head, by_id):
+            found[line.id, line.blind] = line
+    only = rows if only is None else only
+    wanted = [
+        (row, blind) for blind in (False, True) for row in only if row.blind or not blind
     ]
-    there = {(line.id, line.blind) for line in found}
     number, shards = shard
-    path = folder / f"{name}.jsonl"
-    if shards > 1:
-        path = folder / f"{name}.{number}-of-{shards}.jsonl"
-    if path.exists():  # without a line that was cut off
-        whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
-        write_text(path, whole + "\n")
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"suite": name, "model": mark}) + "\n")
+    name = f"{benchmark.name}.{number}-of-{shards}" if shards > 1 else benchmark.name
     todo = [
-        (row, without)
-        for without in (False, True)
-        for row in rows[number - 1 :: shards]
-        if (row.blind or not without) and (row.id, without) not in there
+        (row, blind)
+        for row, blind in wanted[number - 1 :: shards]
+        if (row.id, blind) not in found
     ]
     with (
-        path.open("a", encoding="utf-8") as file,
-        tqdm(total=len(todo), desc=name, mininterval=5) as bar,
+        open_lines(folder / f"{name}.jsonl", head) as file,
+        tqdm(total=len(todo), desc=benchmark.name, mininterval=5) as bar,
     ):
         for start in range(0, len(todo), AT_ONCE):
             some = todo[start : start + AT_ONCE]
             for without in (False, True):
-                part = [row for row, it in some if it == without]
-                new = answer(part, without) if part else []
-                for line in new:
+                part = [row for row, blind in some if blind == without]
+                for line in answer(part, without) if part else ():
                     file.write(json.dumps(asdict(line), ensure_ascii=False) + "\n")
+                    found[line.id, line.blind] = line
                 file.flush()
-                found += new
             bar.update(len(some))
-    return found
+    keys = ((row.id, blind) for row, blind in wanted)
+    return [found[key] for key in keys if key in found]
+
+
+def open_lines(path: Path, head: dict[str, str]) -> TextIO:
+    """A file of answers, opened to be gone on with, without a line that was cut off."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = ""
+    if path.exists():
+        whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    write_text(path, (whole or json.dumps(head)) + "\n")
+    return path.open("a", encoding="utf-8")

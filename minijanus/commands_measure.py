@@ -55,6 +55,8 @@ def suites(args: argparse.Namespace) -> dict[str, dict]:
             f"the model after {args.phase} neither sees nor draws: choose --phase stage1, "
             "stage2 or stage3."
         )
+    if args.units and args.json is None:
+        raise UserError("--units only tries a suite: name a file for it with --json.")
     shard = shard_of(args.shard)
     out = args.json or DATA / "results" / "mini.json"
     how = (args.judge, args.guidance, out, shard, args.units)

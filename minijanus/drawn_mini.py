@@ -134,9 +134,9 @@ def features_of(encoder: torch.nn.Module, world: World, stream: str, first: int)
 
 
 class Distances:
-    """The Fréchet distance between each set's drawings and the scenes they are of.
+    """The Fréchet distance between each set's drawings and as many other scenes.
 
-    The ceiling is that between those scenes and as many others.
+    The ceiling is what the very scenes of the prompts have.
     """
 
     def __init__(self, model: Model, world: World):
@@ -144,7 +144,9 @@ class Distances:
         self.encoder: torch.nn.Module | None = None
 
     def load(self) -> None:
-        """Make what is the same for all drawings, when it is asked for the first time."""
+        """Make what is the same for all drawings, once; UserError without its packages."""
+        if self.encoder is not None:
+            return
         self.encoder = frechet.load_encoder(self.model[0].device)
         train = World(self.world.cfg)
         self.basis = frechet.principal_axes(features_of(self.encoder, train, "caption", 0))
@@ -154,7 +156,7 @@ class Distances:
                 self.moments(features_of(self.encoder, self.world, stream, first))
                 for first in (FIRST, FIRST + DISTANT)
             ]
-            self.real[name] = groups[0]
+            self.real[name] = groups[1]  # not the scenes that the prompts are of
             self.best[name] = statistic_of(groups, frechet.distance_of)
 
     def moments(self, found: Tensor) -> Tensor:
@@ -162,8 +164,7 @@ class Distances:
         return frechet.moments(self.basis.project(found))
 
     def __call__(self, lines: list[Line]) -> dict[str, Measure]:
-        if self.encoder is None:
-            self.load()
+        self.load()
         measures = {}
         for name in SETS:
             some = [line for line in lines if line.part == name]

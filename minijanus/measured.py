@@ -28,9 +28,8 @@ def suites_table() -> str:
     for name, found in json.loads(path.read_text(encoding="utf-8")).items():
         keys = ("value", "low", "high", "guess", "floor", "ceiling")
         shown = ["" if found[key] is None else f"{found[key]:.3f}" for key in keys]
-        sizes = [str(found["n"]), str(found["rows"])]
-        rows.append([f"`{name}`", *shown, *sizes, cell(found["conditions"])])
-    head = ["Measure", "Value", "Low", "High", "Guess", "Blind", "Ceiling", "Units", "Rows"]
+        rows.append([f"`{name}`", *shown, str(found["n"]), cell(found["conditions"])])
+    head = ["Measure", "Value", "Low", "High", "Guess", "Blind", "Ceiling", "Units"]
     return table([*head, "Conditions"], rows)
 
 

@@ -19,7 +19,7 @@ NOT_MEASURED, NOT_RUN = "not measured", "not yet run"
 # Under each of the paper's columns stands one of our measures.
 MEASURES = {
     2: {
-        "POPE": "pope_mini.accuracy",
+        "POPE": "pope_mini.random",  # the split whose number the paper has
         "MME-P": "mme_mini.points",
         "MMB": "mmb_mini.vanilla",  # options in one order, as in the paper's number
         "SEED": "seed_mini.accuracy",
@@ -40,7 +40,7 @@ MEASURES = {
     4: {"COCO-30K": "fd_mini.captions", "MJHQ-30K": "fd_mini.categories"},
 }
 DIGITS = {2: 1, 3: 2, 4: 2}  # after the point, as the paper prints
-POINTS = "MME-P"  # the one column of Table 2 that is not in percent
+POINTS, MOST_POINTS = "MME-P", 2000  # the one column of Table 2 that is not in percent
 LOWER_IS_BETTER = {"COCO-30K", "MJHQ-30K", "COCO-FID"}
 # A distance that is not FID has columns of its own.
 OWN_COLUMNS = ["FD-mini, captions (not FID) ↓", "FD-mini, categories (not FID) ↓"]
@@ -58,16 +58,10 @@ NOTES = {
 
 # The nine axes of Fig. 1(a), clockwise from the top, and where their numbers stand.
 AXES = {
-    "POPE": (2, "POPE"),
-    "MME-Perception": (2, "MME-P"),
-    "MMBench": (2, "MMB"),
-    "MM-Vet": (2, "MM-Vet"),
-    "SEED-Bench": (2, "SEED"),
-    "GQA": (2, "GQA"),
-    "MMMU": (2, "MMMU"),
-    "GenEval": (3, "Overall"),
-    "VQAv2": (2, "VQAv2"),
-}
+    "POPE": (2, "POPE"), "MME-Perception": (2, "MME-P"), "MMBench": (2, "MMB"),
+    "MM-Vet": (2, "MM-Vet"), "SEED-Bench": (2, "SEED"), "GQA": (2, "GQA"),
+    "MMMU": (2, "MMMU"), "GenEval": (3, "Overall"), "VQAv2": (2, "VQAv2"),
+}  # fmt: skip
 # Its five models: colour, dashes, marker, width.
 LINES = {
     ("MobileVLM", "1.4B"): ("#e69f00", ":", "^", 2.5),
@@ -194,11 +188,15 @@ def radar_lines(scores: dict) -> dict[str, list[float]]:
         printed = [there.get((str(n), c, model, size)) for n, c in AXES.values()]
         name = f"{model.removesuffix(' (Ours)')} ({size})"
         lines[name] = [float(value or "nan") for value in printed]
-    lines[OURS] = [
-        in_units(n, c, scores.get(MEASURES[n][c], {"value": math.nan})["value"])
-        for n, c in AXES.values()
-    ]
+    lines[OURS] = [our_value(n, c, scores) for n, c in AXES.values()]
     return lines
+
+
+def our_value(number: int, column: str, scores: dict) -> float:
+    """Our value for an axis; of points, the share of all, as so many of the paper's."""
+    found = scores.get(MEASURES[number][column], {"value": math.nan, "ceiling": 1})
+    share = MOST_POINTS / found["ceiling"] if column == POINTS else 1
+    return in_units(number, column, found["value"] * share)
 
 
 def radar(scores: dict, path: Path) -> None:

@@ -1,6 +1,6 @@
 """How an answer is read and marked: yes or no, a letter, VQA's ten annotators, facts.
 
-The rules are those of the official protocols, so that the same words get the same marks.
+The rules follow the official protocols; where they do less, it is said.
 """
 
 import re
@@ -10,7 +10,7 @@ from minijanus.concepts import BACKGROUNDS, COLOURS
 from minijanus.language import NUMBERS, plural
 from minijanus.questions import LETTERS
 
-NO_WORDS = {"no", "not"}
+NO_WORDS = {"No", "no", "not"}
 ARTICLES = {"a", "an", "the"}
 DIGITS = {"none": "0"} | {word: str(n) for n, word in enumerate((*NUMBERS, "ten"))}
 ANNOTATORS = 10
@@ -19,24 +19,24 @@ ENOUGH = 3  # of ten annotators for a full mark
 
 def yes_or_no(said: str) -> str:
     """POPE's rule: "no" if the first sentence has a no or not, else "yes"."""
-    words = said.partition(".")[0].replace(",", "").lower().split()
+    words = said.partition(".")[0].replace(",", "").split()
     return "no" if NO_WORDS & set(words) else "yes"
 
 
 def plain_yes_or_no(said: str) -> str:
-    """MME's rule: the first word if it is yes or no, else nothing, which is wrong."""
-    found = re.match(r"\s*(yes|no)\b", said, re.IGNORECASE)
-    return found[1].lower() if found else ""
+    """MME's rule: yes or no within the first four characters, else nothing: wrong."""
+    start = said.lower()[:4]
+    return next((word for word in ("yes", "no") if word in start), "")
 
 
 def letter(said: str, options: tuple[str, ...]) -> str:
     """The letter that was said, or that of the only option named; else nothing.
 
-    A letter stands alone or before a mark: "A red car" begins with an article.
+    An A counts before a mark or at the end: "A red car" begins with an article.
     """
-    found = re.match(r"\s*\(?([A-D])\s*(?:[.):,]|$)", said)
-    if found:
-        return found[1]
+    found = set(re.findall(r"\b([B-D]\b|A(?=\s*(?:[.):,]|$)))", said))
+    if len(found) == 1:
+        return found.pop()
     spoken = normal(said)
     named = [
         letter
@@ -47,9 +47,9 @@ def letter(said: str, options: tuple[str, ...]) -> str:
 
 
 def normal(said: str) -> str:
-    """VQA's official form of an answer: no case, punctuation or article, digits for words.
+    """VQA's form of an answer: no case, punctuation or article, digits for words.
 
-    Differs only in that contractions stay as they are: no answer here has one.
+    The official one also knows contractions, and keeps a mark that stands by itself.
     """
     text = re.sub(r"[\n\t]", " ", said).strip().lower()
     text = re.sub(r"(?<=\d),(?=\d)", "", text)

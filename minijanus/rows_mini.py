@@ -10,7 +10,8 @@ from random import Random
 from minijanus import answers_mini
 from minijanus.benchmark import Row
 from minijanus.charts import chart_description, sample_chart
-from minijanus.concepts import COLOURS
+from minijanus.concepts import COLOURS, relation_held_out
+from minijanus.lab import UserError
 from minijanus.language import (
     DESCRIBE,
     NUMBERS,
@@ -47,13 +48,19 @@ def pope_rows(world: World) -> list[Row]:
 def taken(
     world: World, name: str, number: int, make: Callable[[Scene, Random], object]
 ) -> Iterator[tuple[int, Scene, object]]:
-    """The first scenes of which something can be made, with it."""
+    """The first scenes of which something can be made, with it; UserError for too few."""
     made = (
         (index, scene, make(scene, world.rng(name, index)))
         for index in islice(count(), TRIES)
         for scene in [world.scene("scene", index)]
     )
-    return islice((found for found in made if found[2]), number)
+    found = list(islice((one for one in made if one[2]), number))
+    if len(found) < number:
+        raise UserError(
+            f"{name} needs {number} scenes and only {len(found)} of {TRIES} allow it: "
+            "choose a world with more concepts."
+        )
+    return iter(found)
 
 
 def mme_rows(world: World) -> list[Row]:
@@ -88,6 +95,8 @@ def mme_rows(world: World) -> list[Row]:
         if not relations(scene):
             return None
         first, name, second = rng.choice(relations(scene))
+        if relation_held_out(first.concept, OPPOSITE[name], second.concept):
+            return None  # or a held-out relation would mean no
         return tuple(
             f"Is the {first.concept} {RELATION_WORDS[n][0]} the {second.concept}?"
             for n in (name, OPPOSITE[name])
@@ -141,10 +150,10 @@ def annotators(truth: str, rng: Random) -> list[str]:
     alike = [truth, truth, DIGITS.get(truth, truth), truth.capitalize() + "."]
     pools = (NUMBERS[1:7], tuple(COLOURS), tuple(RELATION_WORDS), ("yes", "no"))
     pool = next((pool for pool in pools if truth in pool), (truth, "none"))
-    wrong = rng.randint(0, WRONG)
     false = [word for word in pool if word != truth]
+    wrong = min(rng.randint(0, WRONG), len(false))  # they do not all say the same
     said = [rng.choice(alike) for _ in range(ANNOTATORS - wrong)]
-    said += [rng.choice(false) for _ in range(wrong)]
+    said += rng.sample(false, wrong)
     rng.shuffle(said)
     return said
 

@@ -12,11 +12,18 @@ from random import Random
 
 from minijanus.benchmark import Benchmark, Line, Row, asked, fingerprint, run
 from minijanus.checkpoint import write_text
-from minijanus.drawn_mini import as_it_is, drawing_suites, drawn, shows_prompt
+from minijanus.drawn_mini import (
+    Distances,
+    as_it_is,
+    drawing_suites,
+    drawn,
+    shows_prompt,
+)
 from minijanus.geneval_mini import Model
 from minijanus.judge import load_judge
 from minijanus.lab import UserError
 from minijanus.languages_mini import language_rows
+from minijanus.paper_tables import measured
 from minijanus.scores import score, statistic_of
 from minijanus.suites_mini import SUITES, accuracy
 from minijanus.world import World
@@ -26,13 +33,15 @@ ALL = "mini"
 
 
 def guessed(benchmark: Benchmark, rows: list[Row], draw: int) -> list[Line]:
-    """Every row answered with the truth of another row of its part, drawn by chance."""
+    """Every row answered with the truth of another unit of its part, drawn by chance."""
     parts: dict[str, list[Row]] = {}
     for row in rows:
         parts.setdefault(row.part, []).append(row)
     rng, lines = Random(f"guess {draw}"), []
     for row in rows:
         other = rng.choice(parts[row.part])
+        while other.unit == row.unit and len({one.unit for one in parts[row.part]}) > 1:
+            other = rng.choice(parts[row.part])
         parsed = benchmark.parse(other.truths[0], other)
         found = ("", "", parsed, row.truths[0], float(benchmark.mark(parsed, row)))
         lines.append(Line(row.id, row.part, row.unit, False, *found))
@@ -60,7 +69,9 @@ def suite_scores(
         guess = round(sum(draw[name] for draw in luck) / len(luck), 4) if luck else None
         how = (measure.ceiling, conditions, measure.statistic, measure.biased)
         found = score(measure.parts, round(blind[name], 4), *how)
-        result[f"{benchmark.name}.{name}"] = found | {"guess": guess, "rows": len(seen)}
+        if measure.biased:  # the other group are real pictures
+            found["n"] = len(measure.parts[0])
+        result[f"{benchmark.name}.{name}"] = found | {"guess": guess}
     return result
 
 
@@ -80,9 +91,7 @@ def shard_of(text: str) -> tuple[int, int]:
     if not (slash and number.isdigit() and shards.isdigit()):
         raise UserError(f"--shard is {text}: write it as 1/4, the first of four parts.")
     if not 1 <= int(number) <= int(shards):
-        raise UserError(
-            f"--shard is {text}: choose a part from 1/{shards} to {shards}/{shards}."
-        )
+        raise UserError(f"--shard is {text}: the part is from 1 to the number of parts.")
     return int(number), int(shards)
 
 
@@ -101,38 +110,36 @@ def run_suites(
     other suites. `most`: only so many units of each part of a suite, to try it.
     """
     cfg = model[0].cfg
-    world, mark = World(cfg, "heldout"), fingerprint(model)
+    world = World(cfg, "heldout")
     foreign = Benchmark("languages_mini", language_rows, as_it_is, shows_prompt, accuracy)
     drawings = (*drawing_suites(model, world), foreign)
-    old = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
-    made: dict[str, dict] = {}
     every = (*SUITES, *drawings)
-    order = [benchmark.name for benchmark in every]
+    order, made = [benchmark.name for benchmark in every], {}
+    measured(out)  # a file that cannot be read is told before hours of work
     for benchmark in chosen(name, every):
-        rows = first_rows(benchmark.rows(world), most)
+        rows = benchmark.rows(world)
+        only = first_rows(rows, most)
+        answer, how = partial(asked, model, world, benchmark), "greedy"
         if benchmark in drawings:
             judge = load_judge(cfg, judges, model[0].device)
             answer = partial(drawn, model, judge, guidance, benchmark)
-            how = f"guidance {guidance:g}"
-        else:
-            answer, how = partial(asked, model, world, benchmark), "greedy"
-        folder = out.parent / "answers"
-        lines = run(benchmark.name, rows, answer, folder, mark, shard)
-        there = {row.id for row in rows}
-        lines = [line for line in lines if line.id in there]
-        wanted = sum(1 + row.blind for row in rows)
+            how = f"guidance {guidance:g}, judge {fingerprint(judge)}"
+        if isinstance(benchmark.measures, Distances):
+            benchmark.measures.load()  # a missing package is told before the drawing
+        head = {"suite": benchmark.name, "model": fingerprint(model[0]), "how": how}
+        lines = run(benchmark, rows, answer, out.parent / "answers", head, shard, only)
+        wanted = sum(1 + row.blind for row in only)
         if len(lines) < wanted:
             left = "run the other shards"
             print(f"{benchmark.name}: {len(lines)} of {wanted} answers are there; {left}.")
             continue
-        how += f", model {mark}" + (f", first {most} a part" if most else "")
-        new = suite_scores(benchmark, rows, lines, how)
-        kept = {k: v for k, v in old.items() if suite_of(k) != benchmark.name}
+        how += f", model {head['model']}" + (f", first {most} a part" if most else "")
+        new = suite_scores(benchmark, only, lines, how)
         made |= new
-        old = dict(
-            sorted((kept | new).items(), key=lambda one: order.index(suite_of(one[0])))
-        )
-        write_text(out, json.dumps(old, indent=1) + "\n")
+        # Read anew, as another shard may have written its suites meanwhile.
+        kept = {k: v for k, v in measured(out).items() if suite_of(k) != benchmark.name}
+        both = sorted((kept | new).items(), key=lambda one: order.index(suite_of(one[0])))
+        write_text(out, json.dumps(dict(both), indent=1) + "\n")
     return made
 
 

@@ -24,6 +24,7 @@ from minijanus.rows_mini import gqa_rows, mme_rows, pope_rows, vet_rows, vqa_row
 from minijanus.scores import mean_of_groups
 
 KINDS_OF_ANSWER = ((True, True), (True, False), (False, True))  # (said yes, is yes)
+LONG = 64  # tokens of a free answer; the longest true one has 48
 POINTS = 100.0  # of each of MME's two accuracies of a kind
 
 
@@ -88,7 +89,7 @@ def pope_measures(lines: list[Line]) -> dict[str, Measure]:
         "precision": Measure(counted, precision),
         "recall": Measure(counted, recall),
         "f1": Measure(counted, f1),
-        "yes_ratio": Measure(said, mean_of_groups, 0.5),
+        "yes_ratio": Measure(said, mean_of_groups, None),
     }
 
 
@@ -189,10 +190,20 @@ SUITES = (
     Benchmark(
         "mme_mini", mme_rows, lambda said, row: plain_yes_or_no(said), same, mme_measures
     ),
-    Benchmark("mmb_mini", mmb_rows, read_choice, mark_choice, mmb_measures),
-    Benchmark("seed_mini", seed_rows, read_choice, mark_choice, accuracy),
+    Benchmark(
+        "mmb_mini", mmb_rows, read_choice, mark_choice, mmb_measures, max_tokens=LONG
+    ),
+    Benchmark("seed_mini", seed_rows, read_choice, mark_choice, accuracy, max_tokens=LONG),
     Benchmark("vqa_mini", vqa_rows, lambda said, row: normal(said), mark_vqa, vqa_measures),
     Benchmark("gqa_mini", gqa_rows, lambda said, row: normal(said), exact, accuracy),
-    Benchmark("mmmu_mini", mmmu_rows, read_choice, mark_choice, accuracy),
-    Benchmark("vet_mini", vet_rows, facts, mark_facts, accuracy, max_tokens=64),
+    Benchmark("mmmu_mini", mmmu_rows, read_choice, mark_choice, accuracy, max_tokens=LONG),
+    Benchmark(  # the one that the authors ask with the system prompt
+        "vet_mini",
+        vet_rows,
+        facts,
+        mark_facts,
+        accuracy,
+        max_tokens=LONG,
+        system_prompt=True,
+    ),
 )

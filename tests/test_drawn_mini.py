@@ -123,7 +123,7 @@ def test_a_handful_for_the_distance(model: Model, tmp_path, monkeypatch):
     found = suites.run_suites("fd_mini", model, FOLDER, 1.5, out)
     assert set(found) == {"fd_mini.captions", "fd_mini.categories"}
     for one in found.values():
-        assert one["value"] > 0 < one["ceiling"] and one["guess"] is None
+        assert one["value"] > one["ceiling"] and one["guess"] is None and one["n"] == 24
         assert torch.isfinite(torch.tensor([one["low"], one["high"], one["floor"]])).all()
     rows = {row.id for row in distance_rows(World(TINY, "heldout"))}
     text = (tmp_path / "answers" / "fd_mini.jsonl").read_text().splitlines()[1:]

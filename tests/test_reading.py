@@ -24,9 +24,10 @@ from minijanus.world import World
         ("yes", "yes", "yes"),
         ("No, there is no dog.", "no", "no"),
         ("There is not a dog", "no", ""),
+        ("NO", "yes", "no"),  # POPE's list of words has no capitals
         ("A dog", "yes", ""),  # POPE counts all but a no as yes, MME counts it wrong
         ("Yes. There is no cat.", "yes", "yes"),  # the first sentence counts
-        ("Nothing", "yes", ""),
+        ("Nothing", "yes", "no"),  # MME looks at four characters
         ("", "yes", ""),
     ],
 )
@@ -45,6 +46,8 @@ def test_yes_or_no(said: str, pope: str, mme: str):
         ("A blue car is left of it.", "B"),  # its A is an article
         ("A white car", ""),
         ("D, a dog", "D"),
+        ("The answer is B", "B"),
+        ("B or C", ""),
         ("red", "A"),
         ("the blue one", "B"),
         ("red or blue", ""),
