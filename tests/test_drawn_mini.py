@@ -116,15 +116,15 @@ def test_a_handful_of_drawings(name: str, model: Model, tmp_path):
 def test_a_handful_for_the_distance(model: Model, tmp_path, monkeypatch):
     """Catches a distance of drawings to themselves, and real scenes that are the worst."""
     pytest.importorskip("efficientnet_lite_pytorch")
-    monkeypatch.setattr(drawn_mini, "DISTANT", 24)
+    monkeypatch.setattr(drawn_mini, "DISTANT", 40)
     few = partial(frechet.principal_axes, dimensions=4)
     monkeypatch.setattr(drawn_mini.frechet, "principal_axes", few)
     out = tmp_path / "mini.json"
     found = suites.run_suites("fd_mini", model, FOLDER, 1.5, out)
     assert set(found) == {"fd_mini.captions", "fd_mini.categories"}
     for one in found.values():
-        assert one["value"] > one["ceiling"] and one["guess"] is None and one["n"] == 24
+        assert one["value"] > one["ceiling"] and one["guess"] is None and one["n"] == 40
         assert torch.isfinite(torch.tensor([one["low"], one["high"], one["floor"]])).all()
     rows = {row.id for row in distance_rows(World(TINY, "heldout"))}
     text = (tmp_path / "answers" / "fd_mini.jsonl").read_text().splitlines()[1:]
-    assert {json.loads(one)["id"] for one in text} == rows and len(rows) == 48
+    assert {json.loads(one)["id"] for one in text} == rows and len(rows) == 80
