@@ -95,9 +95,11 @@ def expected(benchmark: Benchmark, row: Row) -> tuple[str, str]:
     return row.words + benchmark.suffix, row.truths[0] if row.truths else ""
 
 
-def marked(benchmark: Benchmark, row: Row, raw: str, blind: bool = False) -> Line:
-    """The line of a row and what was said about it."""
-    parsed = benchmark.parse(raw, row)
+def marked(
+    benchmark: Benchmark, row: Row, raw: str, blind: bool = False, parsed: str | None = None
+) -> Line:
+    """The line of a row and what was said about it, read here if it was not before."""
+    parsed = benchmark.parse(raw, row) if parsed is None else parsed
     prompt, truth = expected(benchmark, row)
     found = (prompt, raw, parsed, truth, float(benchmark.mark(parsed, row)))
     return Line(row.id, row.part, row.unit, blind, *found)

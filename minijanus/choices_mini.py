@@ -11,7 +11,8 @@ from minijanus.charts import Chart, chart_question, sample_chart
 from minijanus.concepts import COLOURS
 from minijanus.language import NUMBERS, RELATION_WORDS, a, plural, the
 from minijanus.language import unique_relations as relations
-from minijanus.questions import LETTERS, absent_pools, with_options
+from minijanus.questions import absent_pools
+from minijanus.reading import LETTERS
 from minijanus.rows_mini import taken
 from minijanus.scenes import Scene
 from minijanus.world import World, which_picture
@@ -60,14 +61,13 @@ def choice_row(
     id: str, part: str, unit: str, asked: Choice, shown: tuple, rng: Random, turn: int = 0
 ) -> Row:
     """A question with options in a random order, moved on by `turn` places."""
-    words, letter = with_options(*asked, rng)
-    question, *lines = words.split("\n")
-    options = [line[3:] for line in lines]
+    question, answer, others = asked
+    options = [answer, *rng.sample([other for other in others if other != answer], 3)]
+    rng.shuffle(options)
     options = options[turn:] + options[:turn]
-    place = (LETTERS.index(letter) - turn) % len(options)
     lines = [f"{name}. {option}" for name, option in zip(LETTERS, options, strict=True)]
-    words = "\n".join([question, *lines])
-    return Row(id, part, unit, words, (LETTERS[place],), shown, tuple(options))
+    words, truth = "\n".join([question, *lines]), LETTERS[options.index(answer)]
+    return Row(id, part, unit, words, (truth,), shown, tuple(options))
 
 
 def mmb_rows(world: World) -> list[Row]:
@@ -78,7 +78,7 @@ def mmb_rows(world: World) -> list[Row]:
             world.rng(f"mmb order {kind}", i), turn,
         )
         for kind, make in choices(world).items()
-        for i, (_, scene, asked) in enumerate(taken(world, f"mmb {kind}", CHOICES, make))
+        for i, (scene, asked) in enumerate(taken(world, f"mmb {kind}", CHOICES, make))
         for turn in range(4)
     ]  # fmt: skip
 
@@ -91,7 +91,7 @@ def seed_rows(world: World) -> list[Row]:
             world.rng(f"seed order {kind}", i),
         )
         for kind, make in choices(world).items()
-        for i, (_, scene, asked) in enumerate(
+        for i, (scene, asked) in enumerate(
             taken(world, f"seed {kind}", 2 * CHOICES, make)
         )
     ]  # fmt: skip

@@ -13,17 +13,16 @@ from PIL import Image
 from torch import Tensor
 
 from minijanus import frechet
-from minijanus.benchmark import Benchmark, Line, Measure, Row
+from minijanus.benchmark import Benchmark, Line, Measure, Row, marked
 from minijanus.cfg_sampler import drawing
 from minijanus.geneval_mini import DRAWINGS, PROMPTS, Model, looked, prompts
-from minijanus.images import to_picture
 from minijanus.judge import Found, Judge, shows
 from minijanus.language import caption, coloured
 from minijanus.limits import truth
 from minijanus.scenes import DRAWN, Scene
 from minijanus.scores import statistic_of
 from minijanus.sequence import without_condition
-from minijanus.studio import AT_ONCE, checked_prompt
+from minijanus.studio import AT_ONCE, checked_prompt, unfinished
 from minijanus.suites_mini import accuracy
 from minijanus.world import World
 
@@ -56,25 +55,15 @@ def drawn(
     raw = [" ".join(map(str, one.tolist())) for one in codes]
     found = looked(judge, pictures(model, raw))
     return [
-        judged(benchmark, row, words, written(things), blind)
+        marked(benchmark, row, words, blind, written(things))
         for row, words, things in zip(rows, raw, found, strict=True)
     ]
 
 
-def judged(benchmark: Benchmark, row: Row, raw: str, parsed: str, blind: bool) -> Line:
-    """The line of a drawing: its codes, and what the judge found in it."""
-    asked = (row.words, raw, parsed, row.truths[0] if row.truths else "")
-    return Line(row.id, row.part, row.unit, blind, *asked, benchmark.mark(parsed, row))
-
-
-@torch.no_grad()
 def pictures(model: Model, raw: Sequence[str]) -> list[Image.Image]:
     """The drawings whose codes these are."""
-    janus, shown = model[0], []
-    for words in raw:  # one by one, as they are drawn: a batch rounds otherwise
-        ids = torch.tensor([list(map(int, words.split()))], device=janus.device)
-        shown += [to_picture(one) for one in janus.gen.encoder.decode(ids)]
-    return shown
+    codes = [list(map(int, words.split())) for words in raw]
+    return unfinished(model[0], torch.tensor(codes, device=model[0].device))
 
 
 def written(found: Sequence[Found]) -> str:

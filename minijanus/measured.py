@@ -1,8 +1,18 @@
 """The README's tables of what a command measured, made from its JSON in data/results."""
 
 import json
+from pathlib import Path
 
 from minijanus.tables import DATA, cell, table
+
+
+def score_rows(path: Path, keys: tuple[str, ...]) -> list[list[str]]:
+    """A row for each score of a JSON: name, these numbers, n, conditions."""
+    rows = []
+    for name, found in json.loads(path.read_text(encoding="utf-8")).items():
+        shown = ["" if found[key] is None else f"{found[key]:.3f}" for key in keys]
+        rows.append([f"`{name}`", *shown, str(found["n"]), cell(found["conditions"])])
+    return rows
 
 
 def scores_table() -> str:
@@ -10,13 +20,8 @@ def scores_table() -> str:
     path = DATA / "results" / "scores.json"
     if not path.exists():
         return "Not measured yet: `python -m minijanus evaluate`."
-    rows = []
-    for name, found in json.loads(path.read_text(encoding="utf-8")).items():
-        numbers = [found[key] for key in ("value", "low", "high", "floor", "ceiling")]
-        shown = ["" if number is None else f"{number:.3f}" for number in numbers]
-        rows.append([f"`{name}`", *shown, str(found["n"]), cell(found["conditions"])])
     head = ["Measure", "Value", "Low", "High", "Floor", "Ceiling", "n", "Conditions"]
-    return table(head, rows)
+    return table(head, score_rows(path, ("value", "low", "high", "floor", "ceiling")))
 
 
 def suites_table() -> str:
@@ -24,13 +29,9 @@ def suites_table() -> str:
     path = DATA / "results" / "mini.json"
     if not path.exists():
         return "Not measured yet: `python -m minijanus evaluate --suite mini`."
-    rows = []
-    for name, found in json.loads(path.read_text(encoding="utf-8")).items():
-        keys = ("value", "low", "high", "guess", "floor", "ceiling")
-        shown = ["" if found[key] is None else f"{found[key]:.3f}" for key in keys]
-        rows.append([f"`{name}`", *shown, str(found["n"]), cell(found["conditions"])])
     head = ["Measure", "Value", "Low", "High", "Guess", "Blind", "Ceiling", "Units"]
-    return table([*head, "Conditions"], rows)
+    keys = ("value", "low", "high", "guess", "floor", "ceiling")
+    return table([*head, "Conditions"], score_rows(path, keys))
 
 
 def parity_table() -> str:

@@ -73,7 +73,8 @@ LINES = {
 OUR_LINE = (INK, "--", "X", 2.5)
 CAPTION = (
     "Paper's numbers; each axis from 0 to its largest, which is printed. A line breaks "
-    f"where a model has no value.\nDashed: {OURS}: other, miniature data, not comparable."
+    f"where a model has no value.\nDashed: {OURS}: other, miniature data, not comparable; "
+    f"its points are scaled to {MOST_POINTS}."
 )
 SIZE, DPI, COLOURS = (14, 8), 100, 64  # of the radar, read from the last row
 

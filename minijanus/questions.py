@@ -24,7 +24,6 @@ from minijanus.scenes import Group, Scene
 
 Turn = tuple[str, str]  # question, answer
 KINDS = ("existence", "count", "colour", "position", "two_step")
-LETTERS = ("A", "B", "C", "D")
 # Whether something is there is the hardest to learn, and few scenes allow a question about
 # a place, so these are asked more often.
 OFTEN = (*KINDS, *4 * ["existence"], "position", "position", "two_step")
@@ -185,14 +184,6 @@ def which_is(scene: Scene, rng: Random) -> Turn | None:
     if not alone or group.count > 1:
         return None
     return f"Which object is {group.colour}?", f"the {group.concept}"
-
-
-def with_options(question: str, answer: str, others: Sequence[str], rng: Random) -> Turn:
-    """The question with four options, three of them wrong, and the right one's letter."""
-    options = [answer, *rng.sample([other for other in others if other != answer], 3)]
-    rng.shuffle(options)
-    named = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=True)]
-    return "\n".join([question, *named]), LETTERS[options.index(answer)]
 
 
 def ask(scene: Scene, rng: Random, concepts: Sequence[Concept], kind: str) -> Turn | None:

@@ -3,9 +3,10 @@
 Each function takes a world and gives rows, the same ones every time (paper §4.3).
 """
 
-from collections.abc import Callable, Iterator
-from itertools import count, islice
+from collections.abc import Callable
+from itertools import islice
 from random import Random
+from typing import TypeVar
 
 from minijanus import answers_mini
 from minijanus.benchmark import Row
@@ -28,8 +29,8 @@ from minijanus.reading import ANNOTATORS, DIGITS
 from minijanus.scenes import Scene
 from minijanus.world import World
 
+T = TypeVar("T")  # what is made of a scene
 PAIRS = 60  # of each kind in MME-mini
-OPEN = 150  # of each kind in VQA-mini
 TWO_STEP = 240
 DESCRIBED = 80  # scenes in Vet-mini, and half as many charts
 WRONG = 3  # of ten annotators at most
@@ -46,21 +47,18 @@ def pope_rows(world: World) -> list[Row]:
 
 
 def taken(
-    world: World, name: str, number: int, make: Callable[[Scene, Random], object]
-) -> Iterator[tuple[int, Scene, object]]:
+    world: World, name: str, number: int, make: Callable[[Scene, Random], T | None]
+) -> list[tuple[Scene, T]]:
     """The first scenes of which something can be made, with it; UserError for too few."""
-    made = (
-        (index, scene, make(scene, world.rng(name, index)))
-        for index in islice(count(), TRIES)
-        for scene in [world.scene("scene", index)]
-    )
-    found = list(islice((one for one in made if one[2]), number))
+    scenes = ((world.scene("scene", i), world.rng(name, i)) for i in range(TRIES))
+    made = ((scene, make(scene, rng)) for scene, rng in scenes)
+    found = list(islice((one for one in made if one[1]), number))
     if len(found) < number:
         raise UserError(
             f"{name} needs {number} scenes and only {len(found)} of {TRIES} allow it: "
             "choose a world with more concepts."
         )
-    return iter(found)
+    return found
 
 
 def mme_rows(world: World) -> list[Row]:
@@ -108,7 +106,7 @@ def mme_rows(world: World) -> list[Row]:
     rows = [
         Row(f"{k}/{i}/{truth}", k, f"{k}/{i}", words, (truth,), (scene,))
         for k, make in kinds.items()
-        for i, (_, scene, pair) in enumerate(taken(world, f"mme {k}", PAIRS, make))
+        for i, (scene, pair) in enumerate(taken(world, f"mme {k}", PAIRS, make))
         for words, truth in zip(pair, ("yes", "no"), strict=True)
     ]
     return rows + chart_pairs(world)
@@ -161,8 +159,8 @@ def annotators(truth: str, rng: Random) -> list[str]:
 def gqa_rows(world: World) -> list[Row]:
     """GQA: questions that need two looks, such as what color the thing left of it is."""
     return [
-        Row(f"{i}", "two_step", f"{i}", *(turn[0], (turn[1],)), (scene,))
-        for i, (_, scene, turn) in enumerate(taken(world, "gqa", TWO_STEP, two_step))
+        Row(f"{i}", "two_step", f"{i}", turn[0], (turn[1],), (scene,))
+        for i, (scene, turn) in enumerate(taken(world, "gqa", TWO_STEP, two_step))
     ]
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from minijanus.benchmark import Benchmark, Line, Row, asked, fingerprint, run
+from minijanus.benchmark import Benchmark, Line, Row, asked, fingerprint, marked, run
 from minijanus.checkpoint import write_text
 from minijanus.drawn_mini import (
     Distances,
@@ -43,8 +43,7 @@ def guessed(benchmark: Benchmark, rows: list[Row], draw: int) -> list[Line]:
         while other.unit == row.unit and len({one.unit for one in parts[row.part]}) > 1:
             other = rng.choice(parts[row.part])
         parsed = benchmark.parse(other.truths[0], other)
-        found = ("", "", parsed, row.truths[0], float(benchmark.mark(parsed, row)))
-        lines.append(Line(row.id, row.part, row.unit, False, *found))
+        lines.append(marked(benchmark, row, "", parsed=parsed))
     return lines
 
 
