@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
-from zlib import crc32
 
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from minijanus.charts import Chart, draw_chart
@@ -127,14 +126,6 @@ def asked(
     finally:
         janus.cfg = before
     return [marked(benchmark, row, raw, blind) for row, raw in zip(rows, said, strict=True)]
-
-
-def fingerprint(module: nn.Module) -> str:
-    """A number of the weights, so that answers of two models are never mixed."""
-    found = 0
-    for tensor in module.state_dict().values():
-        found = crc32(tensor.detach().cpu().contiguous().float().numpy(), found)
-    return f"{found:08x}"
 
 
 def line_files(folder: Path, name: str) -> list[Path]:

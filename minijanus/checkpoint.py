@@ -10,10 +10,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zlib import crc32
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from minijanus.lab import UserError
 
@@ -25,6 +26,14 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A number of the weights, which another model will hardly have."""
+    found = 0
+    for tensor in module.state_dict().values():
+        found = crc32(tensor.detach().cpu().contiguous().float().numpy(), found)
+    return f"{found:08x}"
 
 
 @contextmanager

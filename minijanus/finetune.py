@@ -19,7 +19,7 @@ from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.language import DESCRIBE
 from minijanus.picture_cache import PictureCache
-from minijanus.progress import check_config
+from minijanus.progress import begun_with, check_config
 from minijanus.records import IMAGE, Record, about_pictures, shuffled_place, turns
 from minijanus.text import Tokenizer
 from minijanus.train import prepare_step, run_stage, stage_loss
@@ -161,6 +161,14 @@ def finetune(
     on where an earlier call stopped. UserError if it cannot train or would overwrite.
     """
     check(janus, stage, out, rank)
+    begun_with(
+        out,
+        {
+            "model": checkpoint.fingerprint(janus),
+            "folder of pictures": source.name,
+            "rank of adapters": str(rank),
+        },
+    )
     cfg = replace(janus.cfg, stages=(*janus.cfg.stages[:2], stage))
     tokenizer, named = janus.pretrained.tokenizer, janus.set_stage(stage)
     if rank:

@@ -1,6 +1,7 @@
 """What a run remembers to go on exactly where it stopped, and what it writes down."""
 
 import csv
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from minijanus.config import Config, differing_fields
 from minijanus.lab import UserError
 
 LOG_EVERY = 10  # steps
+BEGUN = "begun.json"
 
 
 def check_config(cfg: Config, made_by: dict, path: Path) -> None:
@@ -20,6 +22,23 @@ def check_config(cfg: Config, made_by: dict, path: Path) -> None:
         raise UserError(
             f"{path} was trained with another {' and '.join(changed)}: choose another "
             "folder with --out, or delete this one."
+        )
+
+
+def begun_with(folder: Path, facts: dict[str, str]) -> None:
+    """Note in begun.json what a run starts from; UserError if it began with other things.
+
+    facts: what the config does not say, such as the source of its samples.
+    """
+    path = folder / BEGUN
+    if not path.exists():
+        checkpoint.write_text(path, json.dumps(facts, indent=1) + "\n")
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if changed := [name for name, value in facts.items() if before.get(name) != value]:
+        raise UserError(
+            f"the run in {folder} began with another {' and '.join(changed)}: choose "
+            "another folder with --out, or delete this one."
         )
 
 

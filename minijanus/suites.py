@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from minijanus.benchmark import Benchmark, Line, Row, asked, fingerprint, marked, run
-from minijanus.checkpoint import write_text
+from minijanus.benchmark import Benchmark, Line, Row, asked, marked, run
+from minijanus.checkpoint import fingerprint, write_text
 from minijanus.drawn_mini import (
     Distances,
     as_it_is,

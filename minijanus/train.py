@@ -22,7 +22,7 @@ from minijanus.load import PHASES, build, load_phases
 from minijanus.loop import run_phase
 from minijanus.mixing import plan
 from minijanus.picture_cache import PictureCache
-from minijanus.progress import check_config
+from minijanus.progress import begun_with, check_config
 from minijanus.records import Record, Source
 from minijanus.sequence import (
     Batch,
@@ -198,6 +198,7 @@ def train_all(
 ) -> None:
     """The whole recipe, from raw data to stage III; finished phases are not run again."""
     device = device or pick_device()
+    begun_with(folder, {"source of samples": source.name})
     tokenizer = pretrain.train_tokenizer(cfg, source, folder)
     for number, phase in enumerate(PHASES):
         if (folder / f"{phase}.json").exists():

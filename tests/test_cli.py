@@ -294,6 +294,9 @@ def test_train_from_a_table_then_draw(
     before = {p: p.stat().st_mtime_ns for p in out.glob("*.safetensors")}
     assert minijanus("train", "--preset", "micro", *options)[0] == 0
     assert before == {p: p.stat().st_mtime_ns for p in before}, "done phases ran again"
+    other = ("--data", micro_table(tmp_path / "other", 13), *options[2:])
+    code, _, said = minijanus("train", "--preset", "micro", *other)
+    assert code == 2 and "began with another source of samples" in said
     grid = tmp_path / "grid.png"
     assert minijanus("draw", DESCRIBE, "--checkpoint", out, "--out", grid)[0] == 0
 

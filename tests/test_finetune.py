@@ -181,6 +181,22 @@ def test_a_model_is_never_overwritten(released, pictures, tmp_path, capsys):
     assert "drop one" in capsys.readouterr().err
 
 
+def test_a_run_goes_on_with_its_own_model_alone(released, pictures, tmp_path, capsys):
+    """Catches a run that says it tunes one model and goes on with another's weights."""
+    other = tmp_path / "other"
+    janus = Janus.from_pretrained(released)
+    with torch.no_grad():
+        janus.llm.norm.weight.add_(1)
+    janus.save_pretrained(other)
+    command = ["train", "--data", str(pictures), "--out", str(tmp_path / "out")]
+    command += ["--steps", "3", "--batch", "2"]
+    assert main([*command, "--model", str(released), "--minutes", "1e-9"]) == 130
+    assert "goes on from there" in capsys.readouterr().err
+    assert main([*command, "--model", str(other)]) == 2
+    assert "began with another model" in capsys.readouterr().err
+    assert main([*command, "--model", str(released)]) == 0
+
+
 def test_the_stage_is_the_papers_third():
     """Catches a template or a rate of scored words that the released model never saw."""
     from minijanus.finetune import stage_of
