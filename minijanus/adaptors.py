@@ -61,7 +61,7 @@ class GenerationPathway(nn.Module):
         super().__init__()
         self.encoder = VQTokenizer(cfg)
         # Differs: the paper maps "the codebook embeddings"; as in the released code they
-        # are a table of their own, which starts from the codebook and then trains.
+        # are a table of their own. Ours starts as the codebook; how theirs did is unknown.
         self.embedding = nn.Embedding(cfg.n_codes, cfg.d_code)
         self.adaptor = Adaptor(cfg.d_code, cfg.llm_width, cfg.d_code**-0.5)
 

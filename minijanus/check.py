@@ -22,8 +22,9 @@ from minijanus.vq_tokenizer import Quantizer
 
 
 def is_todo(answer: object, exercise: str) -> bool:
-    """Whether the answer is still `...`; if so, say it."""
-    if answer is ... or answer is None:
+    """Whether the answer, or a part of it, is still `...`; if so, say it."""
+    parts = answer if isinstance(answer, tuple) else (answer,)
+    if any(part is ... or part is None for part in parts):
         print(f"todo: exercise {exercise}")
         return True
     return False
@@ -196,7 +197,7 @@ def positions_to_run(answer: Callable[[int, int], Tensor]) -> None:
         return
     for cached, new in ((0, 4), (4, 1), (7, 3)):
         found, truth = answer(cached, new).tolist(), [list(range(cached, cached + new))]
-        advice = f"with {cached} cached, {new} new ones stand at {truth[0]}, not {found}."
+        advice = f"with {cached} cached, {new} new ones stand at {truth}, not {found}."
         verdict(found == truth, f"5.3, right behind {cached} cached positions", advice)
 
 
