@@ -3,13 +3,19 @@
 POPE asks for half of its questions about things that are not there (paper §4.3).
 """
 
+from collections.abc import Callable
+from itertools import islice
+from random import Random
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from minijanus.geneval_mini import Model
+from minijanus.lab import UserError
 from minijanus.language import a
-from minijanus.questions import absent_pools, ask
+from minijanus.questions import Turn, absent_pools, ask
 from minijanus.scenes import Scene
 from minijanus.text_sampler import answers
 from minijanus.world import World
@@ -20,6 +26,8 @@ KINDS = ("count", "colour", "position")
 AT_ONCE = 50  # questions in one batch
 MAX_WORDS = 12  # tokens of an answer; the longest true one is far shorter
 
+T = TypeVar("T")  # what is made of a scene
+TRIES = 10_000  # scenes looked at before a kind of question is given up
 Asked = tuple[Scene, str, str]  # a scene, a question about it, the true answer
 
 
@@ -28,33 +36,45 @@ def same(said: str, truth: str) -> bool:
     return said.lower().strip(" .") == truth.lower().strip(" .")
 
 
+def taken(
+    world: World, name: str, number: int, make: Callable[[Scene, Random], T | None]
+) -> list[tuple[Scene, T]]:
+    """The first scenes of which something can be made, with it; UserError for too few."""
+    scenes = ((world.scene("scene", i), world.rng(name, i)) for i in range(TRIES))
+    made = ((scene, make(scene, rng)) for scene, rng in scenes)
+    found = list(islice((one for one in made if one[1]), number))
+    if len(found) < number:
+        raise UserError(
+            f"{name} needs {number} scenes and only {len(found)} of {TRIES} allow it: "
+            "choose a world with more concepts."
+        )
+    return found
+
+
 def pope(world: World, split: str) -> list[Asked]:
     """For each scene a question about a thing in it and one about a thing that is not."""
-    asked: list[Asked] = []
-    index = 0
-    while len(asked) < 2 * QUESTIONS:
-        scene, rng = world.scene("scene", index), world.rng(f"pope {split}", index)
-        index += 1
+
+    def pair(scene: Scene, rng: Random) -> tuple[Asked, Asked] | None:
         pool = absent_pools(scene, world.concepts)[split]
         if not pool:
-            continue
+            return None
         there, missing = rng.choice(scene.groups).concept, rng.choice(pool)
-        asked.append((scene, f"Is there {a(there)} in the image?", "yes"))
-        asked.append((scene, f"Is there {a(missing)} in the image?", "no"))
-    return asked
+        return (
+            (scene, f"Is there {a(there)} in the image?", "yes"),
+            (scene, f"Is there {a(missing)} in the image?", "no"),
+        )
+
+    pairs = taken(world, f"pope {split}", QUESTIONS, pair)
+    return [asked for _, both in pairs for asked in both]
 
 
 def vqa(world: World, kind: str) -> list[Asked]:
     """Questions of one kind, each about another scene."""
-    asked: list[Asked] = []
-    index = 0
-    while len(asked) < QUESTIONS:
-        scene = world.scene("scene", index)
-        turn = ask(scene, world.rng("vqa", index), world.concepts, kind)
-        if turn:
-            asked.append((scene, *turn))
-        index += 1
-    return asked
+
+    def turn(scene: Scene, rng: Random) -> Turn | None:
+        return ask(scene, rng, world.concepts, kind)
+
+    return [(scene, *one) for scene, one in taken(world, "vqa", QUESTIONS, turn)]
 
 
 def answered(model: Model, world: World, asked: list[Asked], blind: bool = False) -> Tensor:

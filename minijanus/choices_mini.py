@@ -6,6 +6,7 @@ Each function takes a world and gives rows, the same ones every time (paper §4.
 from collections.abc import Callable, Iterator
 from random import Random
 
+from minijanus.answers_mini import taken
 from minijanus.benchmark import Row
 from minijanus.charts import Chart, chart_question, sample_chart
 from minijanus.concepts import COLOURS
@@ -13,7 +14,6 @@ from minijanus.language import NUMBERS, RELATION_WORDS, a, plural, the
 from minijanus.language import unique_relations as relations
 from minijanus.questions import absent_pools
 from minijanus.reading import LETTERS
-from minijanus.rows_mini import taken
 from minijanus.scenes import Scene
 from minijanus.world import World, which_picture
 

@@ -3,16 +3,13 @@
 Each function takes a world and gives rows, the same ones every time (paper §4.3).
 """
 
-from collections.abc import Callable
-from itertools import islice
 from random import Random
-from typing import TypeVar
 
 from minijanus import answers_mini
+from minijanus.answers_mini import taken
 from minijanus.benchmark import Row
 from minijanus.charts import chart_description, sample_chart
 from minijanus.concepts import COLOURS, relation_held_out
-from minijanus.lab import UserError
 from minijanus.language import (
     DESCRIBE,
     NUMBERS,
@@ -29,12 +26,10 @@ from minijanus.reading import ANNOTATORS, DIGITS
 from minijanus.scenes import Scene
 from minijanus.world import World
 
-T = TypeVar("T")  # what is made of a scene
 PAIRS = 60  # of each kind in MME-mini
 TWO_STEP = 240
 DESCRIBED = 80  # scenes in Vet-mini, and half as many charts
 WRONG = 3  # of ten annotators at most
-TRIES = 10_000  # scenes looked at before a kind of question is given up
 
 
 def pope_rows(world: World) -> list[Row]:
@@ -44,21 +39,6 @@ def pope_rows(world: World) -> list[Row]:
         for split in answers_mini.SPLITS
         for i, (scene, words, truth) in enumerate(answers_mini.pope(world, split))
     ]
-
-
-def taken(
-    world: World, name: str, number: int, make: Callable[[Scene, Random], T | None]
-) -> list[tuple[Scene, T]]:
-    """The first scenes of which something can be made, with it; UserError for too few."""
-    scenes = ((world.scene("scene", i), world.rng(name, i)) for i in range(TRIES))
-    made = ((scene, make(scene, rng)) for scene, rng in scenes)
-    found = list(islice((one for one in made if one[1]), number))
-    if len(found) < number:
-        raise UserError(
-            f"{name} needs {number} scenes and only {len(found)} of {TRIES} allow it: "
-            "choose a world with more concepts."
-        )
-    return found
 
 
 def mme_rows(world: World) -> list[Row]:
