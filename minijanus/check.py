@@ -81,6 +81,8 @@ def patches(answer: Callable[[Tensor, int], Tensor]) -> None:
         found = answer(pixels, p)
         if is_todo(found, "2.1"):
             return
+        if not isinstance(found, Tensor):
+            raise AssertionError("return one tensor b n d, not a list: torch.stack helps.")
         truth = rearrange(F.unfold(pixels, p, stride=p), "b d n -> b n d")
         shape = tuple(truth.shape)
         verdict(
@@ -112,7 +114,11 @@ def nearest_codes(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         found = answer(points, codes)
         if is_todo(found, "3.1"):
             return
-        right = (found == torch.cdist(points, codes).argmin(dim=-1)).sum().item()
+        right = (
+            (torch.as_tensor(found) == torch.cdist(points, codes).argmin(dim=-1))
+            .sum()
+            .item()
+        )
         advice = (
             f"{right} of 200 points got their nearest code: write out the square of the "
             "distance and keep each term that differs from code to code."

@@ -32,6 +32,8 @@ def through_frozen(answer: Callable[[nn.Module, Tensor], Tensor]) -> None:
     if not out.requires_grad:
         print("todo: exercise 7.3, no gradient comes back to x")
         return
+    same = torch.allclose(out.detach(), frozen(x).detach())
+    verdict(same, "7.3, the output is the module's", "return what frozen(x) gives.")
     out.sum().backward()
     kept = [name for name, p in frozen.named_parameters() if p.grad is not None]
     verdict(not kept, "7.3, the frozen weights keep no gradient", f"{kept} still get one.")
