@@ -55,8 +55,9 @@ WRONG = {  # a near miss of each, which its check must not accept
     "    rise = min(1, (step + 1) / warmup)\n"
     "    return full * rise * 0.5 * (1 + math.cos(math.pi * step / steps))",
     "7.2": "adaptor_gets_one = False",
-    "7.3": "def through_frozen(frozen, x):\n    return frozen(x)",
-    "8.1": "def first(text):\n    return text.split('.')[0] + '.'",
+    "7.3": "def through_frozen(frozen, x):\n    return x @ frozen.weight.detach().T",
+    "8.1": "def first(text):\n"
+    "    end = text.rfind('. ')\n    return text[: end + 1] if end >= 0 else text",
     "8.2": "keep_features, keep_ids = False, True",
     "8.3": "def unconditional(ids, boi, pad):\n    return [pad] * boi + [ids[boi]]",
     "9.1": "def conversation(turns, end):\n"
@@ -67,7 +68,7 @@ WRONG = {  # a near miss of each, which its check must not accept
     "    return s * with_words + without_words",
     "10.2": 'its_score = "down"',
     "10.3": "def guided_too_much(with_words, without_words, s):\n"
-    "    return without_words + (s + 1) * (without_words - with_words)",
+    "    return s * with_words - without_words",
     "11.1": "def interval(values, generator):\n"
     "    return tuple(torch.quantile(values, torch.tensor([0.025, 0.975])).tolist())",
     "11.2": "always_yes = 1.0",
