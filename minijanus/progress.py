@@ -59,8 +59,17 @@ class Progress:
         self.unlogged: dict[str, list[float]] = {}  # losses since the log's last row
 
     def save(self) -> None:
-        """Write the state of the run; safetensors, so nothing has to be unpickled."""
-        tensors = {f"model/{name}": t for name, t in self.model.state_dict().items()}
+        """Write the state of the run; safetensors, so nothing has to be unpickled.
+
+        What is frozen is left out: whoever goes on has loaded it anew, and for adaptors
+        before a large language model it would be nearly all of the file.
+        """
+        frozen = {n for n, p in self.model.named_parameters() if not p.requires_grad}
+        tensors = {
+            f"model/{name}": tensor
+            for name, tensor in self.model.state_dict().items()
+            if name not in frozen
+        }
         for name, parameter in self.named:
             for kind, tensor in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"{kind}/{name}"] = tensor

@@ -13,6 +13,7 @@ from minijanus import checkpoint
 from minijanus.config import PAPER, Stage
 from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.lab import UserError
+from minijanus.loop import Stopped
 from minijanus.picture_cache import PictureCache
 from minijanus.records import IMAGE, Record, turns
 from minijanus.sequence import pack, to_sequence
@@ -42,6 +43,18 @@ def burns(name: str, number: int) -> bool:
 def one_step(cfg, number: int) -> Stage:
     """The stage cut to a single step, which holds all of its tasks."""
     return replace(cfg.stage(number), steps=1, warmup=0)
+
+
+def test_a_stopped_stage_keeps_what_trains_and_nothing_else(
+    cfg, janus, tokenizer, source, tmp_path
+):
+    """Catches gigabytes of a frozen model written every two minutes of fine-tuning."""
+    with pytest.raises(Stopped):
+        train_stage(cfg, cfg.stage(1), janus, tokenizer, source, tmp_path, deadline=0)
+    tensors, _ = checkpoint.read(tmp_path / "stage1.resume.safetensors")
+    kept = {name.partition("/")[2] for name in tensors if name.startswith("model/")}
+    named = {name for name, _ in janus.named_parameters()}
+    assert {name for name in kept if name in named} == {n for n in named if burns(n, 1)}
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
