@@ -2,7 +2,7 @@
 
 import pytest
 
-from minijanus import check
+from minijanus import check, check_stages, check_start
 from minijanus.sequence import Span
 
 
@@ -47,3 +47,13 @@ def test_a_wrong_answer_gets_one_sentence(missing: int):
 
     with pytest.raises(AssertionError, match="one position before its code.$"):
         check.predicting_positions(late)
+
+
+def test_a_second_way_to_be_wrong_is_found_too():
+    """Catches a check that, made stricter in one place, forgot what it had tested."""
+    with pytest.raises(AssertionError, match="still get one"):
+        check_stages.through_frozen(lambda frozen, x: frozen(x))
+    with pytest.raises(AssertionError, match="begins with"):
+        check_stages.first(lambda text: text.split(".")[0] + ".")
+    with pytest.raises(AssertionError, match="torch.uint8"):
+        check_start.levels(lambda x: ((x.clamp(-1, 1) + 1) / 2 * 255).round())
