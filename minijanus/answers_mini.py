@@ -3,7 +3,7 @@
 POPE asks for half of its questions about things that are not there (paper §4.3).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from random import Random
 from typing import TypeVar
@@ -15,7 +15,8 @@ from tqdm import tqdm
 from minijanus.geneval_mini import Model
 from minijanus.lab import UserError
 from minijanus.language import a
-from minijanus.questions import Turn, absent_pools, ask
+from minijanus.options import absent_pools
+from minijanus.questions import Turn, ask
 from minijanus.scenes import Scene
 from minijanus.text_sampler import answers
 from minijanus.world import World
@@ -42,13 +43,18 @@ def taken(
     """The first scenes of which something can be made, with it; UserError for too few."""
     scenes = ((world.scene("scene", i), world.rng(name, i)) for i in range(TRIES))
     made = ((scene, make(scene, rng)) for scene, rng in scenes)
-    found = list(islice((one for one in made if one[1]), number))
-    if len(found) < number:
+    return enough((one for one in made if one[1]), name, number)
+
+
+def enough(found: Iterator[T], name: str, number: int) -> list[T]:
+    """The first so many of what was found in TRIES scenes; UserError for too few."""
+    first = list(islice(found, number))
+    if len(first) < number:
         raise UserError(
-            f"{name} needs {number} scenes and only {len(found)} of {TRIES} allow it: "
+            f"{name} needs {number} scenes and only {len(first)} of {TRIES} allow it: "
             "choose a world with more concepts."
         )
-    return found
+    return first
 
 
 def pope(world: World, split: str) -> list[Asked]:

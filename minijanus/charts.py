@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from minijanus.concepts import COLOURS
 from minijanus.language import DESCRIBE, NUMBERS, listed, sentence
+from minijanus.options import Choice, lettered
 
 WHITE = (255, 255, 255)
 INK = (40, 40, 40)
@@ -159,14 +160,24 @@ def chart_question(chart: Chart, rng: Random) -> tuple[str, str]:
     return more[chart.kind], "yes" if value > other_value else "no"
 
 
+def chart_choice(chart: Chart, rng: Random) -> Choice:
+    """A question about a number or a colour, its answer, and what else is an option."""
+    words, truth = chart_question(chart, rng)
+    while truth in ("yes", "no"):
+        words, truth = chart_question(chart, rng)
+    return words, truth, tuple(COLOURS) if truth in COLOURS else NUMBERS[1:9]
+
+
 def number_of(pair: tuple[str, int]) -> int:
     """The number of a (colour, number) pair."""
     return pair[1]
 
 
 def chart_turns(chart: Chart, rng: Random) -> list[tuple[str, str]]:
-    """What is said about a chart: its description, or one to three different questions."""
+    """What is said about a chart: its description, or one to four different questions."""
     if rng.random() < 0.25:
         return [(DESCRIBE, chart_description(chart))]
     asked = dict(chart_question(chart, rng) for _ in range(rng.randint(1, 3)))
+    if rng.random() < 0.25:
+        asked |= dict([lettered(chart_choice(chart, rng), rng)])
     return list(asked.items())

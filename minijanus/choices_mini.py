@@ -3,71 +3,36 @@
 Each function takes a world and gives rows, the same ones every time (paper §4.3).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from random import Random
 
-from minijanus.answers_mini import taken
+from minijanus.answers_mini import TRIES, enough, taken
 from minijanus.benchmark import Row
-from minijanus.charts import Chart, chart_question, sample_chart
-from minijanus.concepts import COLOURS
-from minijanus.language import NUMBERS, RELATION_WORDS, a, plural, the
-from minijanus.language import unique_relations as relations
-from minijanus.questions import absent_pools
-from minijanus.reading import LETTERS
+from minijanus.charts import Chart, chart_choice, sample_chart
+from minijanus.options import CHOICES, LETTERS, Choice, choice, four_options, lay_out
 from minijanus.scenes import Scene
 from minijanus.world import World, which_picture
 
-CHOICES = 40  # questions of each kind in MMB-mini, each in four orders; twice in SEED-mini
+EACH = 40  # questions of each kind in MMB-mini, each in four orders; twice in SEED-mini
 SUBJECTS = 60  # of each kind in MMMU-mini
-
-Choice = tuple[str, str, tuple[str, ...]]  # a question, its answer, other options
-
-
-def choices(world: World) -> dict[str, Callable[[Scene, Random], Choice | None]]:
-    """The kinds of question that come with options."""
-
-    def thing(scene: Scene, rng: Random) -> Choice:
-        others = tuple(map(a, absent_pools(scene, world.concepts)["random"]))
-        return (
-            "Which of these is in the image?",
-            a(rng.choice(scene.groups).concept),
-            others,
-        )
-
-    def number(scene: Scene, rng: Random) -> Choice:
-        group = rng.choice(scene.groups)
-        words = f"How many {plural(group.concept)} are there?"
-        return words, NUMBERS[group.count], NUMBERS[1:7]
-
-    def colour(scene: Scene, rng: Random) -> Choice | None:
-        tinted = [group for group in scene.groups if group.colour]
-        if not tinted:
-            return None
-        group = rng.choice(tinted)
-        be = "is" if group.count == 1 else "are"
-        return f"What color {be} {the(group)}?", group.colour, tuple(COLOURS)
-
-    def position(scene: Scene, rng: Random) -> Choice | None:
-        if not relations(scene):
-            return None
-        first, name, second = rng.choice(relations(scene))
-        words = f"Where is the {first.concept} relative to the {second.concept}?"
-        return words, name, tuple(RELATION_WORDS)
-
-    return {"thing": thing, "count": number, "colour": colour, "position": position}
 
 
 def choice_row(
     id: str, part: str, unit: str, asked: Choice, shown: tuple, rng: Random, turn: int = 0
 ) -> Row:
     """A question with options in a random order, moved on by `turn` places."""
-    question, answer, others = asked
-    options = [answer, *rng.sample([other for other in others if other != answer], 3)]
-    rng.shuffle(options)
+    question, answer, _ = asked
+    options = four_options(asked, rng)
     options = options[turn:] + options[:turn]
-    lines = [f"{name}. {option}" for name, option in zip(LETTERS, options, strict=True)]
-    words, truth = "\n".join([question, *lines]), LETTERS[options.index(answer)]
+    words, truth = lay_out(question, options), LETTERS[options.index(answer)]
     return Row(id, part, unit, words, (truth,), shown, tuple(options))
+
+
+def choices(world: World, name: str, kind: str, number: int) -> list[tuple[Scene, Choice]]:
+    """So many scenes, each with a question of this kind that has options."""
+    return taken(
+        world, name, number, lambda scene, rng: choice(scene, rng, world.concepts, kind)
+    )
 
 
 def mmb_rows(world: World) -> list[Row]:
@@ -77,8 +42,8 @@ def mmb_rows(world: World) -> list[Row]:
             f"{kind}/{i}/{turn}", kind, f"{kind}/{i}", asked, (scene,),
             world.rng(f"mmb order {kind}", i), turn,
         )
-        for kind, make in choices(world).items()
-        for i, (scene, asked) in enumerate(taken(world, f"mmb {kind}", CHOICES, make))
+        for kind in CHOICES
+        for i, (scene, asked) in enumerate(choices(world, f"mmb {kind}", kind, EACH))
         for turn in range(4)
     ]  # fmt: skip
 
@@ -90,14 +55,12 @@ def seed_rows(world: World) -> list[Row]:
             f"{kind}/{i}", kind, f"{kind}/{i}", asked, (scene,),
             world.rng(f"seed order {kind}", i),
         )
-        for kind, make in choices(world).items()
-        for i, (scene, asked) in enumerate(
-            taken(world, f"seed {kind}", 2 * CHOICES, make)
-        )
+        for kind in CHOICES
+        for i, (scene, asked) in enumerate(choices(world, f"seed {kind}", kind, 2 * EACH))
     ]  # fmt: skip
     return rows + [
         choice_row(f"chart/{i}", "chart", f"chart/{i}", asked, (chart,), rng)
-        for i, (chart, asked, rng) in enumerate(chart_choices(world, "seed", 2 * CHOICES))
+        for i, (chart, asked, rng) in enumerate(chart_choices(world, "seed", 2 * EACH))
     ]
 
 
@@ -108,11 +71,7 @@ def chart_choices(
     for i in range(number):
         rng = world.rng(f"{name} chart", i)
         chart = sample_chart(rng)
-        words, truth = chart_question(chart, rng)
-        while truth in ("yes", "no"):
-            words, truth = chart_question(chart, rng)
-        others = tuple(COLOURS) if truth in COLOURS else NUMBERS[1:9]
-        yield chart, (words, truth, others), rng
+        yield chart, chart_choice(chart, rng), rng
 
 
 def mmmu_rows(world: World) -> list[Row]:
@@ -124,12 +83,14 @@ def mmmu_rows(world: World) -> list[Row]:
             rows.append(choice_row(unit, "chart choice", unit, asked, (chart,), rng))
         else:
             rows.append(Row(unit, "chart open", unit, asked[0], (asked[1],), (chart,)))
-    index = 0
-    while len(rows) < 3 * SUBJECTS:
+    return rows + enough(picture_rows(world), "mmmu pictures", SUBJECTS)
+
+
+def picture_rows(world: World) -> Iterator[Row]:
+    """Two to four pictures at once, of which one alone shows what is asked for."""
+    for index in range(TRIES):
         scenes = [world.scene("document", 4 * index + i) for i in range(2 + index % 3)]
         words, truth = which_picture(scenes, world.rng("mmmu pictures", index))
-        index += 1
         if words.startswith("Which"):
-            unit = f"pictures/{index}"
-            rows.append(Row(unit, "pictures", unit, words, (truth,), tuple(scenes)))
-    return rows
+            unit = f"pictures/{index + 1}"
+            yield Row(unit, "pictures", unit, words, (truth,), tuple(scenes))

@@ -48,6 +48,11 @@ LANGUAGES = {
 }
 
 
+def shares(foreign: bool) -> dict[str, int]:
+    """The shares of the kinds of document, with or without labels in other languages."""
+    return {kind: n for kind, n in SHARES.items() if foreign or kind != "labels"}
+
+
 @lru_cache(maxsize=2)
 def wordnet(heldout: bool) -> list[str]:
     """The sentences of data/text.parquet, of one split."""
@@ -95,38 +100,52 @@ def scene_with_questions(scene: Scene, rng: Random, concepts: Sequence[Concept])
     )
 
 
+def told(scene: Scene, rng: Random, concepts: Sequence[Concept], number: int) -> list[str]:
+    """A dialogue about a scene that the user tells: up to so many questions, answered."""
+    turns = several(scene, rng, concepts, number)
+    said = [words for turn in turns for words in turn]
+    return [f"{description(scene, rng)} {said[0]}", *said[1:]]
+
+
 def dialogue(
-    scene: Scene, rng: Random, concepts: Sequence[Concept], heldout: bool
+    scene: Scene,
+    rng: Random,
+    concepts: Sequence[Concept],
+    heldout: bool,
+    foreign: bool = True,
 ) -> list[str]:
     """What a user and an assistant say in turn, the user first."""
-    if rng.random() < 0.4:
-        turns = several(scene, rng, concepts, rng.randint(1, 3))
-        said = [words for turn in turns for words in turn]
-        return [f"{description(scene, rng)} {said[0]}", *said[1:]]
-    if rng.random() < 0.7:
-        return list(document(scene, rng, concepts, heldout))
-    return small_talk(rng, concepts)
+    if rng.random() < 0.2:
+        return told(scene, rng, concepts, rng.randint(1, 3))
+    if rng.random() < 0.75:
+        return list(document(scene, rng, concepts, heldout, foreign))
+    return small_talk(rng, concepts, foreign)
 
 
-def small_talk(rng: Random, concepts: Sequence[Concept]) -> list[str]:
+def small_talk(rng: Random, concepts: Sequence[Concept], foreign: bool = True) -> list[str]:
     """One or two questions about words and numbers, with their answers."""
-    makers = rng.sample((translation, meaning, addition, membership, more), 2)
+    several_languages = (translation, meaning) if foreign else ()
+    makers = rng.sample((*several_languages, addition, membership, more), 2)
     first, second = (make(rng, concepts) for make in makers)
     return [*first, *second] if rng.random() < 0.5 else list(first)
 
 
 def document(
-    scene: Scene, rng: Random, concepts: Sequence[Concept], heldout: bool
+    scene: Scene,
+    rng: Random,
+    concepts: Sequence[Concept],
+    heldout: bool,
+    foreign: bool = True,
 ) -> tuple[str, str]:
     """A document of the pre-training on demand, so that stage III forgets none of it."""
-    kind = weighted(rng, SHARES)
+    kind = weighted(rng, shares(foreign))
     if kind == "wordnet":
         return "Write a few sentences.", wordnet_document(rng, heldout)
     if kind == "labels":
         return "Translate a few words.", label_pairs(rng)
     if kind == "scene":
         return "Tell a scene and ask about it.", scene_with_questions(scene, rng, concepts)
-    return "Write a dialogue.", as_text(small_talk(rng, concepts))
+    return "Write a dialogue.", as_text(small_talk(rng, concepts, foreign))
 
 
 def translation(rng: Random, concepts: Sequence[Concept]) -> tuple[str, str]:
@@ -157,7 +176,7 @@ def membership(rng: Random, concepts: Sequence[Concept]) -> tuple[str, str]:
     """Is a dog an animal? Half no; another question where groups have no plain name."""
     named = [concept for concept in concepts if concept.group in MEMBER_OF]
     if not named:
-        return translation(rng, concepts)
+        return more(rng, concepts)
     concept = rng.choice(named)
     yes = rng.random() < 0.5
     group = concept.group

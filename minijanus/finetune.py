@@ -71,6 +71,10 @@ class PictureFolder:
         """No text of its own: fine-tuning has none."""
         raise ValueError("A folder of pictures has no text without pictures.")
 
+    def told(self, index: int) -> Record:
+        """No dialogues either."""
+        raise ValueError("A folder of pictures has no text without pictures.")
+
 
 def stage_of(
     cfg: Config, only_adaptors: bool, steps: int, batch: int, learning_rate: float

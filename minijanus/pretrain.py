@@ -34,7 +34,12 @@ from minijanus.vq_tokenizer import VQTokenizer
 BPE_LINES = 20_000  # documents the text tokenizer is trained on
 RESTART_EVERY = 50  # steps over which a code must be used once, or starts anew
 RESTART_UNTIL = 0.5  # share of the VQ's steps after which codes are left in peace
-PLAIN_TEXT = Stage("text", 0.0, 0, 0, number=2)  # the format of the LLM's pre-training
+# The two formats of the LLM's pre-training, in turn.
+PLAIN_TEXT = Stage("text", 0.0, 0, 0, number=2)
+# Differs: every other step is of dialogues about scenes told in words, and scores their
+# answers alone. To say that something is *not* there a model must look everywhere and find
+# nothing; as one token in fifty of all text, such an answer was never learned.
+TOLD = Stage("told", 0.0, 0, 0, number=3, template="chat", scored_text="answers")
 
 
 def train_tokenizer(cfg: Config, source: Source, folder: Path) -> Tokenizer:
@@ -166,10 +171,15 @@ def train_vq(
 def documents(
     cfg: Config, source: Source, tokenizer: Tokenizer, lengths: dict[str, int], step: int
 ) -> Batch:
-    """One step's texts in packed rows."""
-    indices = range(step * cfg.llm.batch, (step + 1) * cfg.llm.batch)
-    records = [source.record("text", index, stage=2) for index in indices]
-    sequences = [to_sequence(r, PLAIN_TEXT, tokenizer, lengths) for r in records]
+    """One step's texts in packed rows: documents in even steps, dialogues in odd ones."""
+    turn, odd = divmod(step, 2)
+    indices = range(turn * cfg.llm.batch, (turn + 1) * cfg.llm.batch)
+    if odd:
+        records, form = [source.told(index) for index in indices], TOLD
+    else:
+        records = [source.record("text", index, stage=2) for index in indices]
+        form = PLAIN_TEXT
+    sequences = [to_sequence(r, form, tokenizer, lengths) for r in records]
     return pack(sequences, cfg.pack_length, cfg.max_positions)
 
 

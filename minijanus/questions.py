@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import islice
 from random import Random
 
-from minijanus.concepts import COLOURS, Concept, colour_held_out, overlap, relation_held_out
+from minijanus.concepts import Concept, relation_held_out
 from minijanus.language import (
     NUMBERS,
     RELATION_WORDS,
@@ -20,14 +20,15 @@ from minijanus.language import (
     the,
     unique_relations,
 )
-from minijanus.scenes import Group, Scene
+from minijanus.options import absent, choose, other_colour
+from minijanus.scenes import Scene
 
 Turn = tuple[str, str]  # question, answer
 KINDS = ("existence", "count", "colour", "position", "two_step")
 # Whether something is there is the hardest to learn, and few scenes allow a question about
-# a place, so these are asked more often.
-OFTEN = (*KINDS, *4 * ["existence"], "position", "position", "two_step")
-POPULAR = 4  # "popular" means the most frequent quarter of the concepts
+# a place, so these are asked more often. "options" is any kind that can have options.
+OFTEN = (*KINDS, *7 * ["existence"], "position", "position", "two_step", *2 * ["options"])
+SEVERAL = (6, 14)  # asked for about one scene, where many are; it may not allow as many
 
 
 def existence(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> Turn:
@@ -47,37 +48,6 @@ def existence(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> Turn:
         f"Are there any {plural(coloured(name, colour))} in the image?",
     )
     return rng.choice(templates), "yes" if yes else "no"
-
-
-def absent_pools(scene: Scene, concepts: Sequence[Concept]) -> dict[str, list[str]]:
-    """Names of concepts that the scene does not show: any, frequent ones, related ones."""
-    present = {group.concept for group in scene.groups}
-    kinds = {c.group for c in concepts if c.name in present}
-    pools = {
-        "random": concepts,
-        "popular": concepts[: max(1, len(concepts) // POPULAR)],
-        "adversarial": [c for c in concepts if c.group in kinds],
-    }
-    return {
-        split: [c.name for c in pool if not any(overlap(c.name, p) for p in present)]
-        for split, pool in pools.items()
-    }
-
-
-def absent(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> str:
-    """A concept that is not in the scene: any, a frequent one, or a related one."""
-    pools = absent_pools(scene, concepts)
-    for names in (rng.choice(list(pools.values())), pools["random"]):
-        if names:
-            return rng.choice(names)
-    raise ValueError("A question needs a concept that the scene does not show; add some.")
-
-
-def other_colour(group: Group, rng: Random) -> str:
-    """A colour that the group does not have and that is not held out with it."""
-    return rng.choice(
-        [c for c in COLOURS if c != group.colour and not colour_held_out(c, group.concept)]
-    )
 
 
 def count(scene: Scene, rng: Random) -> Turn:
@@ -202,7 +172,12 @@ def ask(scene: Scene, rng: Random, concepts: Sequence[Concept], kind: str) -> Tu
 def several(
     scene: Scene, rng: Random, concepts: Sequence[Concept], number: int
 ) -> list[Turn]:
-    """Up to `number` different questions of all kinds, in random order; never none."""
-    turns = (ask(scene, rng, concepts, kind) for kind in rng.sample(OFTEN, len(OFTEN)))
+    """Up to `number` differently worded questions of all kinds, mixed; never none."""
+    turns = (
+        choose(scene, rng, concepts)
+        if kind == "options"
+        else ask(scene, rng, concepts, kind)
+        for kind in rng.sample(OFTEN, len(OFTEN))
+    )
     different = dict(turn for turn in turns if turn)
     return list(islice(different.items(), number))

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from minijanus.concepts import BACKGROUNDS, COLOURS
 from minijanus.language import NUMBERS, plural
+from minijanus.options import LETTERS
 
 NO_WORDS = {"No", "no", "not"}
 ARTICLES = {"a", "an", "the"}
 DIGITS = {"none": "0"} | {word: str(n) for n, word in enumerate((*NUMBERS, "ten"))}
-LETTERS = ("A", "B", "C", "D")
 ANNOTATORS = 10
 ENOUGH = 3  # of ten annotators for a full mark
 

@@ -1,7 +1,8 @@
 """One plain record for every source of data (paper §4.2), and `datasets` tables as one.
 
-A source answers `record(task, index, stage, category)` and `text(index)`: `World` draws
-its answers, `DatasetSource` reads them from a table with columns kind, images, messages.
+A source answers `record(task, index, stage, category)`, and `text(index)` and `told(index)`
+for the LLM's pre-training: `World` draws its answers, `DatasetSource` reads them from a
+table with columns kind, images, messages.
 """
 
 from dataclasses import dataclass, field
@@ -54,6 +55,9 @@ class Source(Protocol):
     def text(self, index: int) -> str:
         """One document of the LLM's pre-training."""
 
+    def told(self, index: int) -> Record:
+        """One dialogue of the LLM's pre-training, of which the answers are learned."""
+
 
 @lru_cache(maxsize=8)  # the latest pass of each task
 def _order(name: str, count: int) -> list[int]:
@@ -104,6 +108,10 @@ class DatasetSource:
         """One document for the LLM's pre-training: a text row, its messages in lines."""
         messages = self.record("text", index, stage=2).messages
         return "\n".join(message["content"] for message in messages)
+
+    def told(self, index: int) -> Record:
+        """A text row as it stands."""
+        return self.record("text", index, stage=2)
 
     def _read(self, row: int) -> Record:
         found = self.table[row]

@@ -21,7 +21,8 @@ from minijanus.language import (
 )
 from minijanus.language import unique_relations as relations
 from minijanus.layout import OPPOSITE
-from minijanus.questions import absent_pools, other_colour, two_step
+from minijanus.options import absent_pools, other_colour
+from minijanus.questions import two_step
 from minijanus.reading import ANNOTATORS, DIGITS
 from minijanus.scenes import Scene
 from minijanus.world import World

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from minijanus.config import Config
 from minijanus.layout import Box
+from minijanus.vq_network import ResBlock
 
 MAX_TEXT = 64  # text positions, as SigLIP
 
@@ -85,6 +86,22 @@ class PatchEmbed(nn.Module):
         return rearrange(self.proj(pixels), "b d h w -> b (h w) d")
 
 
+class ConvEmbed(nn.Module):
+    """Convolutions that halve the side until a patch is one place; neighbours count too."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        halvings = int(math.log2(cfg.und_patch))
+        channels = [cfg.und_width >> i for i in reversed(range(halvings))]
+        self.layers = nn.Sequential()
+        for c_in, c_out in zip([3, *channels], channels, strict=False):
+            self.layers.append(nn.Conv2d(c_in, c_out, 3, stride=2, padding=1))
+            self.layers.append(ResBlock(c_out, c_out, local=False))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return rearrange(self.layers(pixels), "b d h w -> b (h w) d")
+
+
 class VisionTransformer(nn.Module):
     """The understanding encoder: a picture as a row of features (paper §3.1)."""
 
@@ -92,7 +109,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.image_size = cfg.image_size
         self.n_tokens = (cfg.image_size // cfg.und_patch) ** 2
-        self.patch_embed = PatchEmbed(cfg)
+        self.patch_embed = (ConvEmbed if cfg.und_convolutions else PatchEmbed)(cfg)
         self.pos_embed = position_table(self.n_tokens, cfg.und_width)
         self.blocks = nn.ModuleList(
             Block(cfg.und_width, cfg.und_heads) for _ in range(cfg.und_depth)

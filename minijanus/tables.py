@@ -29,7 +29,8 @@ READING_ORDER = {
     "samples evaluate",
     "Every benchmark in miniature": "benchmark reading rows_mini choices_mini suites_mini "
     "drawn_mini frechet languages_mini suites paper_tables",
-    "The world": "concepts sprites layout scenes language questions charts corpus world",
+    "The world": "concepts sprites layout scenes language options questions charts corpus "
+    "world",
     "The notebooks": "lab figures lessons real check_start check check_stages",
     "Files and tools": "checkpoint load doctor tables measured sheets report commands "
     "commands_measure __main__",

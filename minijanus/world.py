@@ -22,7 +22,7 @@ from minijanus.language import (
     description,
     prompt,
 )
-from minijanus.questions import several
+from minijanus.questions import SEVERAL, several
 from minijanus.records import IMAGE, Record, about_pictures, turns
 from minijanus.scenes import Sampler, Scene, weighted
 from minijanus.sprites import compose, rows
@@ -39,7 +39,8 @@ class World:
     """Scenes of one split, and records made of them; nothing here is downloaded.
 
     `combinations="unseen"` gives scenes that each show a held-out combination; a `style`
-    draws everything in that one style, the held-out one for instance.
+    draws everything in that one style, the held-out one for instance; `foreign=False`
+    leaves all languages but English out of its text, for the control model of Figure 8.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class World:
         split: str = "train",
         combinations: str = "seen",
         style: str | None = None,
+        foreign: bool = True,
     ):
         if split not in ("train", "heldout") or combinations not in ("seen", "unseen"):
             raise ValueError(
@@ -56,9 +58,11 @@ class World:
         if split == "train" and combinations == "unseen":
             raise ValueError("Unseen combinations are for the split heldout only.")
         self.cfg, self.split, self.unseen = cfg, split, combinations == "unseen"
+        self.foreign = foreign
         styles = " ".join((style,) if style else cfg.styles)
         self.name = (
             f"{cfg.concepts} {split} {combinations} {styles} {cfg.image_size} {cfg.seed}"
+            + ("" if foreign else " English only")
         )
         self.sampler = Sampler(concepts_of(cfg.concepts, (style,) if style else cfg.styles))
         self.concepts = self.sampler.concepts
@@ -99,7 +103,7 @@ class World:
     def text(self, index: int) -> str:
         """One document of the LLM's pre-training, also the text share of stage II."""
         rng = self.rng("text words", index)
-        kind, heldout = weighted(rng, corpus.SHARES), self.split == "heldout"
+        kind, heldout = weighted(rng, corpus.shares(self.foreign)), self.split == "heldout"
         if kind == "wordnet":
             return corpus.wordnet_document(rng, heldout)
         if kind == "labels":
@@ -107,8 +111,14 @@ class World:
         scene = self.scene("text", index)
         if kind == "scene":
             return corpus.scene_with_questions(scene, rng, self.concepts)
-        said = corpus.dialogue(scene, rng, self.concepts, heldout)
+        said = corpus.dialogue(scene, rng, self.concepts, heldout, self.foreign)
         return corpus.as_text(said)
+
+    def told(self, index: int) -> Record:
+        """A scene told in words, many questions about it, and the answers to learn."""
+        scene, rng = self.scene("text", index), self.rng("told words", index)
+        said = corpus.told(scene, rng, self.concepts, rng.randint(*SEVERAL))
+        return Record("text", [], turns(*said))
 
     def _text_record(self, index: int, stage: int) -> Record:
         if stage < 3:
@@ -116,7 +126,7 @@ class World:
             return Record("text", [], [said])
         rng = self.rng("dialogue words", index)
         scene, heldout = self.scene("text", index), self.split == "heldout"
-        said = corpus.dialogue(scene, rng, self.concepts, heldout)
+        said = corpus.dialogue(scene, rng, self.concepts, heldout, self.foreign)
         return Record("text", [], turns(*said))
 
     def _generation_record(self, index: int, category: bool) -> Record:
@@ -153,8 +163,7 @@ class World:
         if kind == "description":
             ask = DESCRIBE if stage == 2 else rng.choice(DESCRIBE_TOO)
             return [ask, description(scene, rng)]
-        most = 5 if stage == 2 else 7
-        number = 1 if kind == "question" else rng.randint(3, most)
+        number = 1 if kind == "question" else rng.randint(*SEVERAL)
         asked = several(scene, rng, self.concepts, number)
         return [words for turn in asked for words in turn]
 

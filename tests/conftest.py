@@ -102,6 +102,11 @@ class MicroSource:
         """One document of the LLM's pre-training."""
         return SENTENCES[index % len(SENTENCES)]
 
+    def told(self, index: int) -> Record:
+        """One dialogue of the LLM's pre-training."""
+        thing = ("a red dog", "a blue car")[index % 2]
+        return Record("text", [], turns(f"{thing}. what is this?", f"{thing}."))
+
 
 def draw_something(rng: Random) -> Image.Image:
     """A rectangle of one colour on another, wide: each eye sees it its own way."""

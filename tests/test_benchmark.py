@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from minijanus import suites
+from minijanus import choices_mini, suites
 from minijanus.__main__ import main
 from minijanus.benchmark import Benchmark, Line, Row, marked, run
 from minijanus.config import TINY
@@ -290,3 +290,13 @@ def test_every_shipped_interval_holds_its_value():
     assert {name.partition(".")[0] for name in found} >= {b.name for b in SUITES}
     for name, one in found.items():
         assert one["low"] <= one["value"] <= one["high"], name
+
+
+def test_pictures_that_all_show_the_same_are_not_searched_for_ever(monkeypatch):
+    """Catches a loop without end in a world too small for the question."""
+    monkeypatch.setattr(choices_mini, "TRIES", 5)
+    monkeypatch.setattr(
+        choices_mini, "which_picture", lambda scenes, rng: ["Describe the pictures.", ""]
+    )
+    with pytest.raises(UserError, match="choose a world with more concepts"):
+        choices_mini.mmmu_rows(World(TINY, "heldout"))

@@ -13,7 +13,15 @@ from minijanus.concepts import COLOURS, TINY_CONCEPTS, colour_held_out, relation
 from minijanus.config import SMALL
 from minijanus.config import TINY as CFG
 from minijanus.language import a, caption, description, plural, prompt
-from minijanus.questions import KINDS, ask, compare, existence, position, several
+from minijanus.options import LETTERS
+from minijanus.questions import (
+    KINDS,
+    ask,
+    compare,
+    existence,
+    position,
+    several,
+)
 from minijanus.records import IMAGE
 from minijanus.scenes import Scene, Thing
 from minijanus.sequence import first_sentence
@@ -209,6 +217,33 @@ def test_every_answer_is_right(world: World, stream: str) -> None:
     assert min(seen[kind] for kind in KINDS) > 200
 
 
+def test_the_letter_is_that_of_the_only_right_option(world: World) -> None:
+    """Catches two right options, one letter for all, and "unseen" that means "wrong"."""
+    letters, kinds = Counter(), Counter()
+    for scene in scenes(world, "scene", 1000):
+        for words, said in several(scene, Random(scene.index), world.concepts, 14):
+            question, *lines = words.split("\n")
+            if not lines:
+                continue
+            options = dict(line.split(". ") for line in lines)
+            assert list(options) == list(LETTERS), words
+            letters[said] += 1
+            kinds[question.split()[0]] += 1
+            there = [a(thing.concept) for thing in scene.objects]
+            right = [o for o in options.values() if o in there]
+            if question != "Which of these is in the image?":
+                right = [answer(scene, question.lower())]
+            assert right == [options[said]] and len(set(options.values())) == 4, words
+            if asked := re.match(r"What color (?:is|are) the (.*)\?", question):
+                name = MANY.get(asked[1], asked[1])
+                assert not any(colour_held_out(o, name) for o in options.values())
+            if asked := re.match(r"Where is the (.*) relative to the (.*)\?", question):
+                wrong = set(options.values()) - set(right)
+                assert not any(relation_held_out(asked[1], o, asked[2]) for o in wrong)
+    assert min(letters.values()) > 0.8 * max(letters.values()) and len(letters) == 4
+    assert min(kinds[word] for word in ("Which", "How", "What", "Where")) > 90
+
+
 def test_yes_and_no_are_balanced(world: World) -> None:
     """A model that always says yes would look good (POPE's point)."""
     found: dict[str, list[str]] = {"existence": [], "coloured": [], "place": [], "more": []}
@@ -343,6 +378,27 @@ def test_stage_three_asks_for_all_kinds_of_text(world: World) -> None:
     }
     assert found["Tell a scene and ask about it.", "told"] > 120
     assert found["Write a dialogue.", "talk"] > 50 and len(found) == 4
+
+
+def test_the_control_reads_english_only(world: World) -> None:
+    """Catches a label that slips through a dialogue, and pictures that differ as well."""
+    control = World(world.cfg, foreign=False)
+    texts = [control.text(index) for index in range(1500)]
+    texts += [
+        message["content"]
+        for index in range(1500)
+        for message in control.record("text", index, 3).messages
+    ]
+    names = "|".join(corpus.LANGUAGES.values())
+    for text in texts:
+        assert not re.search(
+            rf"\b[a-z-]+: .* = |do you say|does .* mean| in ({names})\?", text
+        )
+    assert any("plural" in text for text in texts)
+    for task in ("understanding", "generation"):
+        mine, theirs = (w.record(task, 7, 2) for w in (control, world))
+        assert mine.messages == theirs.messages and mine.images == theirs.images
+    assert control.name != world.name  # or their runs would go on with each other's text
 
 
 def test_held_out_sentences_are_no_training_text():

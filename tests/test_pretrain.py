@@ -93,7 +93,7 @@ def test_a_phase_trains_all_of_its_part_and_only_that(phase, cfg, tokenizer, tmp
 def test_the_llm_learns_every_token_of_its_text_and_the_end(cfg, tokenizer):
     """Catches text without its end, or with the chat template: by hand, token by token."""
     source = MicroSource()
-    batch = pretrain.documents(cfg, source, tokenizer, build(cfg).lengths(), step=1)
+    batch = pretrain.documents(cfg, source, tokenizer, build(cfg).lengths(), step=2)
     first, count = cfg.llm.batch, cfg.llm.batch
     for number in range(count):
         [message] = source.record("text", first + number, stage=2).messages
@@ -102,6 +102,20 @@ def test_the_llm_learns_every_token_of_its_text_and_the_end(cfg, tokenizer):
         assert batch.ids[mine].tolist() == [tokenizer.bos, *words, tokenizer.eos]
         assert batch.scored[mine].tolist() == [False] + [True] * (len(words) + 1)
     assert int(batch.documents.max()) == count - 1
+
+
+def test_every_other_step_the_llm_learns_the_answers_alone(cfg, tokenizer):
+    """Catches told scenes that are scored too, and dialogues that are left out: by hand."""
+    source, number = MicroSource(), cfg.llm.batch
+    batch = pretrain.documents(cfg, source, tokenizer, build(cfg).lengths(), step=3)
+    assert int(batch.documents.max()) == number - 1
+    for place in range(number):
+        mine = batch.documents == place
+        question, answer = (m["content"] for m in source.told(number + place).messages)
+        ids, scored = batch.ids[mine].tolist(), batch.scored[mine].tolist()
+        said = tokenizer.encode(f" {answer}")
+        assert [i for i, s in zip(ids, scored, strict=True) if s] == [*said, tokenizer.eos]
+        assert question in tokenizer.decode(ids) and scored[-1]
 
 
 def test_the_llm_reads_text_as_stage_2_does(cfg, tokenizer):

@@ -24,6 +24,7 @@ CFG = replace(
     und_heads=4,
     und_depth=3,
     und_text_depth=2,
+    und_convolutions=False,
 )
 # Ours starts like transformers' names on the left.
 NAMES = {
@@ -102,6 +103,21 @@ def test_vision_equals_transformers():
     assert tokens.shape == (2, model.vision.n_tokens, CFG.und_width)
     assert_close(tokens, expected.last_hidden_state, atol=1e-5, rtol=1e-5)
     assert_close(model.pool(tokens), expected.pooler_output, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("patch", [4, 8])
+def test_convolutions_keep_patches_in_their_rows(patch: int):
+    """Catches columns before rows, and one halving too many or too few."""
+    cfg = replace(CFG, und_convolutions=True, und_patch=patch)
+    torch.manual_seed(0)
+    embed, side = SigLIP(cfg, 30).vision.patch_embed, 32 // patch
+    pixels = torch.zeros(2, 3, 32, 32)
+    pixels[1, :, :patch, -patch:] = 1  # the last patch of the first row
+    moved = (embed(pixels)[1] - embed(pixels)[0]).norm(dim=-1)
+    assert moved.shape == (side * side,)
+    corners = moved.reshape(side, side)[[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert int(corners.argmax()) == 1
 
 
 @torch.no_grad()
