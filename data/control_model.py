@@ -7,19 +7,22 @@ python -m minijanus evaluate --suite languages_mini --checkpoint data/checkpoint
 
 If `tiny` draws from a French prompt because text taught its LLM what French words mean,
 then this model must fail there and draw as well as `tiny` from English (paper Appendix B).
-Both share the tokenizer and the two encoders; LLM and stages I to III are trained anew, by
-the same recipe on the same pictures, with English text in place of labels in 28 locales.
+Both share the text tokenizer and the two encoders, here as they were shipped, in float16.
+LLM and stages I to III are trained anew, by the same recipe on the same pictures; what
+`tiny` read of labels in 28 locales is English text of the other kinds here.
 """
 
 import argparse
 import math
-import shutil
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from minijanus import checkpoint
 from minijanus.config import TINY
-from minijanus.lab import UserError
+from minijanus.lab import UserError, device
+from minijanus.load import ship
 from minijanus.train import train_all
 from minijanus.world import World
 
@@ -27,35 +30,25 @@ REPO = Path(__file__).resolve().parents[1]
 TINY_FOLDER = REPO / "data" / "checkpoints" / "tiny"
 RUN = REPO / "data" / "runs" / "control"
 CONTROL = REPO / "data" / "checkpoints" / "control"
+CFG = replace(TINY, name="control")  # or the run could be shipped in the place of tiny
 SHARED = ("siglip", "vq")  # phases that read no text but captions in English
 SHIPPED = ("vq", "stage3")  # all that `load_janus` reads
 
 
 def start(run: Path) -> None:
     """Put into the run's folder what both models share; what is there already stays."""
-    run.mkdir(parents=True, exist_ok=True)
     for phase in SHARED:
         if not (run / f"{phase}.json").exists():
-            checkpoint.save(
-                run / f"{phase}.safetensors",
-                *checkpoint.load(TINY_FOLDER / f"{phase}.safetensors"),
-            )
-    if not (run / "tokenizer.json").exists():
-        shutil.copyfile(TINY_FOLDER / "tokenizer.json", run / "tokenizer.json")
+            tensors, manifest = checkpoint.load(TINY_FOLDER / f"{phase}.safetensors")
+            manifest["config"]["name"] = CFG.name
+            checkpoint.save(run / f"{phase}.safetensors", tensors, manifest)
+    for name in ("tokenizer.json", *(f"{phase}.csv" for phase in SHARED)):
+        if not (run / name).exists():
+            text = (TINY_FOLDER / name).read_text(encoding="utf-8")
+            checkpoint.write_text(run / name, text)
 
 
-def ship(run: Path, folder: Path) -> None:
-    """Copy what drawing and answering need, rounded to float16."""
-    for phase in SHIPPED:
-        tensors, manifest = checkpoint.load(run / f"{phase}.safetensors")
-        half = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
-        manifest["dtype"] = "float16"
-        checkpoint.save(folder / f"{phase}.safetensors", half, manifest)
-    shutil.copyfile(run / "tokenizer.json", folder / "tokenizer.json")
-    print(f"{folder}: {', '.join(SHIPPED)}")
-
-
-def main() -> None:
+def main() -> int:
     """Train the control model, or ship it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("task", choices=("train", "ship"))
@@ -65,12 +58,14 @@ def main() -> None:
         if args.task == "train":
             start(RUN)
             deadline = time.monotonic() + 60 * args.minutes
-            train_all(TINY, RUN, World(TINY, foreign=False), deadline=deadline)
+            train_all(CFG, RUN, World(CFG, foreign=False), device(), deadline)
         else:
-            ship(RUN, CONTROL)
+            ship(RUN, CONTROL, TINY.name, SHIPPED)
     except UserError as error:
-        raise SystemExit(str(error)) from None
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

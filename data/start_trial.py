@@ -8,7 +8,8 @@ python data/start_trial.py shipped
 often it answers about other scenes; "drawn" trains it to draw from captions and says the
 loss of a code; "shipped" says that loss for the shipped model, on scenes it has trained on
 and on others. --narrow starts matrices, words and both heads at 0.02, as the recipe did
-before, which suits a width of 2,048. See "The first weights" in experiments.md.
+before, which suits a width of 2,048. See "The first weights" in experiments.md; the
+questions are those of the present recipe, so "told" no longer repeats its rows.
 """
 
 import argparse

@@ -187,7 +187,7 @@ def ship(args: argparse.Namespace) -> int:
 
     _, manifest = checkpoint.load(args.run / f"{load.PHASES[-1]}.safetensors")
     folder = DATA / "checkpoints" / manifest["preset"]
-    load.ship(args.run, folder)
+    load.ship(args.run, folder, manifest["preset"])
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     print(f"{folder}: {size:.1f} MB")
     return 0

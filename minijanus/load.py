@@ -103,18 +103,22 @@ def load_siglip(
     return siglip.to(device).eval(), Tokenizer.load(folder / "tokenizer.json")
 
 
-def ship(run: Path, folder: Path) -> None:
+def ship(
+    run: Path, folder: Path, preset: str, phases: Sequence[str] = PHASES
+) -> None:
     """Copy a finished run's checkpoints, rounded to float16, with tokenizer and logs.
 
-    The judge of drawings goes with them if it was trained into the same folder.
+    They are marked to be loaded as `preset`. The judge of drawings goes with them if it
+    was trained into the same folder.
     """
-    phases = [*PHASES, "judge"] if (run / "judge.json").exists() else PHASES
+    if (run / "judge.json").exists():
+        phases = [*phases, "judge"]
     for phase in phases:  # before the first is copied, or a mixture would be shipped
         checkpoint.check(run / f"{phase}.safetensors")
     for phase in phases:
         tensors, manifest = checkpoint.load(run / f"{phase}.safetensors")
         half = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
-        manifest["dtype"] = "float16"
+        manifest |= {"dtype": "float16", "preset": preset}
         checkpoint.save(folder / f"{phase}.safetensors", half, manifest)
     for name in (*(f"{phase}.csv" for phase in phases), "tokenizer.json"):
         checkpoint.write_text(folder / name, (run / name).read_text(encoding="utf-8"))

@@ -110,8 +110,11 @@ class DatasetSource:
         return "\n".join(message["content"] for message in messages)
 
     def told(self, index: int) -> Record:
-        """A text row as it stands."""
-        return self.record("text", index, stage=2)
+        """The row of `text`, as it stands; ValueError if nothing in it is an answer."""
+        record = self.record("text", index, stage=2)
+        if all(message["role"] != "assistant" for message in record.messages):
+            raise ValueError(f"{record.key} has no assistant's message; add one.")
+        return record
 
     def _read(self, row: int) -> Record:
         found = self.table[row]

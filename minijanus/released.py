@@ -180,7 +180,7 @@ def read_config(raw: dict, name: str) -> Config:
     layout = layout_of(raw)
     found = official_sizes(raw) if layout == "official" else port_sizes(raw)
     try:
-        cfg = replace(PAPER, name=name, vq_local=False, **found)
+        cfg = replace(PAPER, name=name, **found)
     except AssertionError as error:
         raise UserError(f"config.json does not fit together: {error}.") from error
     check_released(cfg, layout)
@@ -193,6 +193,11 @@ def check_released(cfg: Config, layout: str) -> None:
         raise UserError(
             f"the VQ tokenizer of {cfg.name} sees each square alone, which no released "
             "layout knows: a preset without vq_local can be saved."
+        )
+    if cfg.und_convolutions:
+        raise UserError(
+            f"the understanding encoder of {cfg.name} begins with several convolutions, "
+            "which no released layout knows: a preset without und_convolutions can be saved."
         )
     if cfg.vq_channels < 128:
         raise UserError(

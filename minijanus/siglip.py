@@ -91,7 +91,9 @@ class ConvEmbed(nn.Module):
 
     def __init__(self, cfg: Config):
         super().__init__()
-        halvings = int(math.log2(cfg.und_patch))
+        halvings = cfg.und_patch.bit_length() - 1
+        assert cfg.und_patch == 2**halvings, "und_patch must be a power of two"
+        assert cfg.und_width % (2 * cfg.und_patch) == 0, "und_width: too few channels"
         channels = [cfg.und_width >> i for i in reversed(range(halvings))]
         self.layers = nn.Sequential()
         for c_in, c_out in zip([3, *channels], channels, strict=False):

@@ -294,9 +294,13 @@ def test_every_shipped_interval_holds_its_value():
 
 def test_pictures_that_all_show_the_same_are_not_searched_for_ever(monkeypatch):
     """Catches a loop without end in a world too small for the question."""
+    calls = iter(range(5))  # a sixth one raises StopIteration
+
+    def nothing_to_ask(scenes, rng):
+        next(calls)
+        return ["Describe the pictures.", ""]
+
     monkeypatch.setattr(choices_mini, "TRIES", 5)
-    monkeypatch.setattr(
-        choices_mini, "which_picture", lambda scenes, rng: ["Describe the pictures.", ""]
-    )
+    monkeypatch.setattr(choices_mini, "which_picture", nothing_to_ask)
     with pytest.raises(UserError, match="choose a world with more concepts"):
         choices_mini.mmmu_rows(World(TINY, "heldout"))

@@ -1,43 +1,64 @@
 """The control model of Figure 8: what it shares with tiny, and what is shipped of it."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import MICRO, script
 
-from minijanus import checkpoint
-from minijanus.load import build
+from minijanus import checkpoint, load
+from minijanus.lab import UserError
+from minijanus.load import build, load_janus, ship
+from minijanus.progress import check_config
 from minijanus.text import Tokenizer
 
 control = script("control_model")
+OWN = replace(MICRO, name="control")
 
 
-def micro_phase(folder: Path, phase: str, prefixes: tuple[str, ...]) -> None:
+def micro_phase(folder: Path, phase: str, prefixes: tuple[str, ...], cfg=MICRO) -> None:
     """A phase's file of a micro Janus."""
-    tensors = {n: t for n, t in build(MICRO).state_dict().items() if n.startswith(prefixes)}
-    checkpoint.save(folder / f"{phase}.safetensors", tensors, {"config": asdict(MICRO)})
+    tensors = {n: t for n, t in build(cfg).state_dict().items() if n.startswith(prefixes)}
+    manifest = {"preset": cfg.name, "config": asdict(cfg)}
+    checkpoint.save(folder / f"{phase}.safetensors", tensors, manifest)
+    checkpoint.write_text(folder / f"{phase}.csv", "step,seconds,loss\n")
 
 
-def test_a_run_starts_once_and_ships_what_was_trained(
-    tmp_path: Path, monkeypatch, tokenizer: Tokenizer
-) -> None:
-    """Catches a second start that writes over what was trained, and encoders mixed up."""
-    tiny, run, folder = (tmp_path / name for name in ("tiny", "run", "control"))
-    micro_phase(tiny, "siglip", ("und.encoder.",))
-    micro_phase(tiny, "vq", ("gen.encoder.",))
-    tokenizer.save(tiny / "tokenizer.json")
-    monkeypatch.setattr(control, "TINY_FOLDER", tiny)
-    control.start(run)
-    found, _ = checkpoint.load(run / "vq.safetensors")
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch, tokenizer: Tokenizer) -> Path:
+    """A control run just begun, from a shipped micro model."""
+    monkeypatch.setattr(control, "CFG", OWN)
+    monkeypatch.setattr(control, "TINY_FOLDER", tmp_path / "tiny")
+    micro_phase(tmp_path / "tiny", "siglip", ("und.encoder.",))
+    micro_phase(tmp_path / "tiny", "vq", ("gen.encoder.",))
+    tokenizer.save(tmp_path / "tiny" / "tokenizer.json")
+    control.start(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_run_takes_up_the_encoders_once(run: Path) -> None:
+    """Catches encoders mixed up, and a second start that writes over what was trained."""
+    found, manifest = checkpoint.load(run / "vq.safetensors")
     assert all(name.startswith("gen.encoder.") for name in found)
+    check_config(OWN, manifest["config"], run / "vq.safetensors")
     mine = {"llm.norm.weight": torch.full((3,), 1 / 3)}
     checkpoint.save(run / "siglip.safetensors", mine, {})
-    checkpoint.save(run / "stage3.safetensors", mine, {})
     control.start(run)  # as after a stop
     kept, _ = checkpoint.load(run / "siglip.safetensors")
     assert list(kept) == list(mine)
-    control.ship(run, folder)
-    shipped, manifest = checkpoint.load(folder / "stage3.safetensors")
-    assert torch.equal(shipped["llm.norm.weight"], mine["llm.norm.weight"].half())
-    assert manifest["dtype"] == "float16" and (folder / "tokenizer.json").exists()
+
+
+def test_what_is_shipped_loads_as_the_model_it_controls(run: Path, monkeypatch) -> None:
+    """Catches a control that no command can load, or that `ship` puts in tiny's place."""
+    with pytest.raises(UserError, match="stage3.safetensors"):
+        ship(run, run.parent / "shipped", MICRO.name, control.SHIPPED)
+    assert not (run.parent / "shipped").exists()  # not even half of it
+    rest = ("und.", "gen.embedding.", "gen.adaptor.", "llm.", "text_head.", "image_head.")
+    micro_phase(run, "stage3", rest, OWN)
+    assert checkpoint.read_manifest(run / "stage3.json")["preset"] == "control"
+    ship(run, run.parent / "shipped", MICRO.name, control.SHIPPED)
+    monkeypatch.setitem(load.PRESETS, MICRO.name, MICRO)
+    janus, _, stage = load_janus(run.parent / "shipped")
+    ours = build(MICRO).llm.norm.weight
+    assert stage == 3 and torch.equal(janus.llm.norm.weight, ours.half().float())

@@ -29,7 +29,7 @@ from minijanus.config import PAPER
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.names import UNUSED
-from minijanus.released import RELEASED, read_config
+from minijanus.released import RELEASED, check_released, read_config
 from minijanus.sequence import encode_piece
 from minijanus.template import TEMPLATES
 from minijanus.text import (
@@ -168,6 +168,13 @@ def test_own_runs(tokenizer, cfg, new_janus, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="at least 128 are needed"):
         janus.save_pretrained(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("field", ["vq_local", "und_convolutions"])
+def test_what_no_released_layout_computes_is_not_saved(field):
+    """Catches a tiny model saved as if released code could load it."""
+    with pytest.raises(UserError, match=f"a preset without {field} can be saved"):
+        check_released(replace(PAPER, **{field: True}), "official")
 
 
 def test_released_sizes_from_their_config_files():

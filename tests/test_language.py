@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
-from itertools import permutations
+from itertools import permutations, product
 from random import Random
 
 import pytest
@@ -395,9 +395,10 @@ def test_the_control_reads_english_only(world: World) -> None:
             rf"\b[a-z-]+: .* = |do you say|does .* mean| in ({names})\?", text
         )
     assert any("plural" in text for text in texts)
-    for task in ("understanding", "generation"):
-        mine, theirs = (w.record(task, 7, 2) for w in (control, world))
+    for index, task in product(range(10), ("understanding", "generation")):
+        mine, theirs = (w.record(task, index, 2) for w in (control, world))
         assert mine.messages == theirs.messages and mine.images == theirs.images
+    assert all(control.told(i) == world.told(i) for i in range(10))  # no label in either
     assert control.name != world.name  # or their runs would go on with each other's text
 
 

@@ -52,6 +52,7 @@ def test_a_folder_is_a_source(tmp_path: Path, saved_as: str) -> None:
             assert said.count(IMAGE) == pictures
             assert [m["role"] for m in record.messages] == ["user", "assistant"]
     assert source.text(0) == "hello\nhi"
+    assert source.told(0).messages == turns("hello", "hi")
 
 
 def test_every_pass_covers_all_rows_in_its_own_order(tmp_path: Path) -> None:
