@@ -103,9 +103,7 @@ def load_siglip(
     return siglip.to(device).eval(), Tokenizer.load(folder / "tokenizer.json")
 
 
-def ship(
-    run: Path, folder: Path, preset: str, phases: Sequence[str] = PHASES
-) -> None:
+def ship(run: Path, folder: Path, preset: str, phases: Sequence[str] = PHASES) -> None:
     """Copy a finished run's checkpoints, rounded to float16, with tokenizer and logs.
 
     They are marked to be loaded as `preset`. The judge of drawings goes with them if it

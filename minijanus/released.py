@@ -196,8 +196,8 @@ def check_released(cfg: Config, layout: str) -> None:
         )
     if cfg.und_convolutions:
         raise UserError(
-            f"the understanding encoder of {cfg.name} begins with several convolutions, "
-            "which no released layout knows: a preset without und_convolutions can be saved."
+            f"the understanding encoder of {cfg.name} begins with convolutions, which no "
+            "released layout knows: a preset without und_convolutions can be saved."
         )
     if cfg.vq_channels < 128:
         raise UserError(
