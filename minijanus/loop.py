@@ -54,14 +54,16 @@ def make_optimizer(
     phase: Phase, named: list[tuple[str, nn.Parameter]]
 ) -> torch.optim.AdamW:
     """AdamW (0.9, 0.95) as Table 1; only matrices decay, not norms, biases or tables."""
-    groups = [
-        {
-            "params": [p for n, p in named if decays(n, p)],
-            "weight_decay": phase.weight_decay,
-        },
-        {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in named:
+        decay = phase.weight_decay if decays(name, parameter) else 0.0
+        share = next((s for start, s in phase.rate_shares if name.startswith(start)), 1.0)
+        groups.setdefault((decay, share), []).append(parameter)
+    made = [
+        {"params": parameters, "weight_decay": decay, "share": share}
+        for (decay, share), parameters in groups.items()
     ]
-    return torch.optim.AdamW(groups, lr=phase.learning_rate, betas=(0.9, 0.95), eps=1e-8)
+    return torch.optim.AdamW(made, lr=phase.learning_rate, betas=(0.9, 0.95), eps=1e-8)
 
 
 def update(
@@ -73,7 +75,7 @@ def update(
 ) -> None:
     """One step of AdamW at the step's rate, each group's gradient clipped by itself."""
     for part in optimizer.param_groups:
-        part["lr"] = learning_rate(phase, step)
+        part["lr"] = learning_rate(phase, step) * part["share"]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     for group in groups:
