@@ -104,9 +104,11 @@ def adamw_by_hand(values, gradients, rates, decay):
     return values
 
 
-def test_a_run_is_adamw_by_hand(tmp_path):
-    """Catches other betas, a rate that is not the step's, decay of norms or embeddings."""
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_a_run_is_adamw_by_hand(tmp_path, share):
+    """Catches other betas, another rate than the step's share, decay of norms or tables."""
     phase = Phase("toy", 0.1, 6, 1, warmup=3, weight_decay=0.1, clip=1e9)
+    phase = replace(phase, rate_shares=(("matr", share),))
     toy = Toy()
     start = {name: p.detach().clone() for name, p in toy.named_parameters()}
     slopes = [1.0, -2.0, 0.5, 3.0, 0.25, -1.0]
@@ -117,8 +119,9 @@ def test_a_run_is_adamw_by_hand(tmp_path):
     run(toy, phase, tmp_path, step_loss)
     rates = [0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1, 0.1]
     for name, parameter in toy.named_parameters():
-        decay = 0.1 if name == "matrix" else 0.0
-        expected = adamw_by_hand(start[name], slopes, rates, decay)
+        decay, part = (0.1, share) if name == "matrix" else (0.0, 1.0)
+        mine = [rate * part for rate in rates]
+        expected = adamw_by_hand(start[name], slopes, mine, decay)
         torch.testing.assert_close(parameter.detach(), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -127,7 +130,8 @@ def test_only_matrices_decay(janus):
     named = list(janus.named_parameters())
     names = {id(p): name for name, p in named}
     phase = Phase("p", 1e-3, 1, 1, weight_decay=0.1)
-    decaying, rest = make_optimizer(phase, named).param_groups
+    groups = make_optimizer(phase, named).param_groups
+    rest, decaying = sorted(groups, key=lambda group: group["weight_decay"])
     assert (decaying["weight_decay"], rest["weight_decay"]) == (0.1, 0.0)
     assert len(decaying["params"]) + len(rest["params"]) == len(named)
     tables = ("llm.embed_tokens.", "gen.embedding.", "und.encoder.pos_embed")
