@@ -128,7 +128,7 @@ def test_another_presets_checkpoint_is_refused(run, cfg, monkeypatch):
 def test_a_shipped_run_is_rounded_to_float16_and_whole(run, tmp_path):
     """Catches shipped files that are too large, or cannot be loaded."""
     shipped = tmp_path / "shipped"
-    ship(run, shipped)
+    ship(run, shipped, "micro")
     tensors, manifest = checkpoint.load(shipped / "llm.safetensors")
     assert {t.dtype for t in tensors.values()} == {torch.float16}
     assert manifest["dtype"] == "float16" and manifest["step"] == 3
