@@ -66,13 +66,15 @@ def choice(
 
 
 def choice_of_colour(scene: Scene, rng: Random) -> Choice | None:
-    """What color is the car? No option is held out with it."""
+    """What color is the car? No option is held out with it; None if too few are left."""
     tinted = [group for group in scene.groups if group.colour]
     if not tinted:
         return None
     group = rng.choice(tinted)
     be = "is" if group.count == 1 else "are"
     others = [c for c in COLOURS if not colour_held_out(c, group.concept)]
+    if len({group.colour, *others}) < len(LETTERS):
+        return None
     return f"What color {be} {the(group)}?", group.colour, others
 
 

@@ -13,7 +13,7 @@ from minijanus.concepts import COLOURS, TINY_CONCEPTS, colour_held_out, relation
 from minijanus.config import SMALL
 from minijanus.config import TINY as CFG
 from minijanus.language import a, caption, description, plural, prompt
-from minijanus.options import LETTERS
+from minijanus.options import LETTERS, choice_of_colour
 from minijanus.questions import (
     KINDS,
     ask,
@@ -378,6 +378,17 @@ def test_stage_three_asks_for_all_kinds_of_text(world: World) -> None:
     }
     assert found["Tell a scene and ask about it.", "told"] > 120
     assert found["Write a dialogue.", "talk"] > 50 and len(found) == 4
+
+
+def test_too_few_colours_are_no_question():
+    """Catches a small world that stops because four colours cannot be found for a thing."""
+    names = [concept.name for concept in World(SMALL).concepts]
+    for name in names:
+        left = [colour for colour in COLOURS if not colour_held_out(colour, name)]
+        scene = Scene(
+            "single", (Thing(name, left[0], "noto", (0, 0, 1, 1)),), "white", "s", 0
+        )
+        assert (choice_of_colour(scene, Random(0)) is None) == (len(left) < 4)
 
 
 def test_the_control_reads_english_only(world: World) -> None:
