@@ -161,7 +161,7 @@ TINY = Config(
     und_heads=4,
     und_text_depth=3,
     # Differs: SigLIP embeds a patch by one matrix; after convolutions with residual blocks
-    # more is named right (data/results/experiments.md, "How nothing was found").
+    # more is named right (data/results/experiments.md, on how "nothing was found").
     und_convolutions=True,
     n_codes=1024,
     vq_channels=16,

@@ -53,7 +53,7 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
 def make_optimizer(
     phase: Phase, named: list[tuple[str, nn.Parameter]]
 ) -> torch.optim.AdamW:
-    """AdamW (0.9, 0.95) as Table 1; only matrices decay, not norms, biases or tables."""
+    """AdamW as in Table 1; only matrices decay, and names have their shares of the rate."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in named:
         decay = phase.weight_decay if decays(name, parameter) else 0.0
@@ -73,7 +73,7 @@ def update(
     optimizer: torch.optim.AdamW,
     loss: Tensor,
 ) -> None:
-    """One step of AdamW at the step's rate, each group's gradient clipped by itself."""
+    """One step of AdamW at shares of the step's rate; each group is clipped by itself."""
     for part in optimizer.param_groups:
         part["lr"] = learning_rate(phase, step) * part["share"]
     optimizer.zero_grad(set_to_none=True)

@@ -14,14 +14,7 @@ from minijanus.config import SMALL
 from minijanus.config import TINY as CFG
 from minijanus.language import a, caption, description, plural, prompt
 from minijanus.options import LETTERS, choice_of_colour
-from minijanus.questions import (
-    KINDS,
-    ask,
-    compare,
-    existence,
-    position,
-    several,
-)
+from minijanus.questions import KINDS, ask, compare, existence, position, several
 from minijanus.records import IMAGE
 from minijanus.scenes import Scene, Thing
 from minijanus.sequence import first_sentence
