@@ -200,7 +200,7 @@ TINY = Config(
         # Differs: tiny and small know no system prompt, which would be a third of the
         # tokens of every question and never changes.
         replace(
-            TABLE_1[2], learning_rate=1.5e-3, steps=3300, batch=30, warmup=50,
+            TABLE_1[2], learning_rate=1.5e-3, steps=3600, batch=30, warmup=50,
             schedule="cosine", rate_shares=(("und.encoder.", 0.1),), system_prompt=False,
         ),
     ),

@@ -143,6 +143,17 @@ def caption(scene: Scene, rng: Random) -> str:
     return listed([some(group) for group in shuffled_groups(scene, rng)])
 
 
+def background(scene: Scene) -> str:
+    """What all captions but the longest leave out: "the background is yellow"."""
+    return f"the background is {scene.background}"
+
+
+def long_caption(scene: Scene, rng: Random) -> str:
+    """A caption that in half of the cases names the background as well."""
+    words = caption(scene, rng)
+    return f"{words}. {sentence(background(scene))}" if rng.random() < 0.5 else words
+
+
 def prompt(scene: Scene, rng: Random) -> str:
     """A short request for a drawing, such as a person types (GenEval's six kinds)."""
     before = rng.choice(("a photo of ", "a picture of ")) if rng.random() < 0.3 else ""
@@ -167,7 +178,7 @@ def description(scene: Scene, rng: Random) -> str:
         verb = "is" if groups[0].count == 1 else "are"
         opening = (f"there {verb} {everything}", f"the image shows {everything}")
         told = [rng.choice(opening), *further_relations(relations, rng)]
-    told.append(f"the background is {scene.background}")
+    told.append(background(scene))
     return " ".join(sentence(words) for words in told)
 
 

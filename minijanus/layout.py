@@ -3,6 +3,7 @@
 Boxes are (x, y, w, h) in [0, 1] of the picture, x to the right and y downwards.
 """
 
+from collections.abc import Sequence
 from random import Random
 
 Box = tuple[float, float, float, float]
@@ -70,6 +71,24 @@ def free_boxes(rng: Random, count: int) -> list[Box]:
                 if not clear or relation(*found):
                     return found
                 break
+
+
+def bare_box(rng: Random, boxes: Sequence[Box]) -> Box | None:
+    """A square of the grid, an eighth a side, where nothing stands; None if all is full."""
+    side = 1 / GRID
+    bare = [
+        (x * side, y * side, side, side)
+        for x in range(GRID)
+        for y in range(GRID)
+        if not any(
+            x * side < left + width
+            and left < (x + 1) * side
+            and y * side < top + height
+            and top < (y + 1) * side
+            for left, top, width, height in boxes
+        )
+    ]
+    return rng.choice(bare) if bare else None
 
 
 def touch(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:

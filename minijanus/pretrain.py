@@ -96,7 +96,8 @@ def train_siglip(
         pixels, picture, inside, ids, mask = (tensor.to(device) for tensor in samples)
         # float32 from here on: among many close vectors, half precision finds ties.
         # Differs: SigLIP matches whole pictures with captions; here each thing's box is
-        # matched with its name as well, or a short run would hardly learn what is where.
+        # matched with its name as well, and a bare square with the background's colour, or
+        # a short run would hardly learn what is where.
         image = model.parts_embedding(pixels, picture, inside).float()
         text = model.text_embedding(ids, mask).float()
         match = same_caption(ids)

@@ -17,11 +17,14 @@ from minijanus.language import (
     DESCRIBE,
     DESCRIBE_TOO,
     a,
+    background,
     caption,
     coloured,
     description,
+    long_caption,
     prompt,
 )
+from minijanus.layout import bare_box
 from minijanus.questions import SEVERAL, several
 from minijanus.records import IMAGE, Record, about_pictures, turns
 from minijanus.scenes import Sampler, Scene, weighted
@@ -144,15 +147,15 @@ class World:
         scene = self.scene("scene", index)
         rng = self.rng(f"scene words {stage}", index)
         if stage == 1:
-            said = [IMAGE, caption(scene, rng)]
+            said = [IMAGE, long_caption(scene, rng)]
         else:
             question, *rest = self._said(scene, rng, stage)
             said = [about_pictures(question, stage), *rest]
-        regions = tuple(
-            (thing.box, a(thing.concept, thing.colour)) for thing in scene.objects
-        )
+        regions = [(thing.box, a(thing.concept, thing.colour)) for thing in scene.objects]
+        if bare := bare_box(rng, [thing.box for thing in scene.objects]):
+            regions.append((bare, background(scene)))
         pictures, key = [self.render(scene)], self._key(scene)
-        return Record("understanding", pictures, turns(*said), key, regions)
+        return Record("understanding", pictures, turns(*said), key, tuple(regions))
 
     def _said(self, scene: Scene, rng: Random, stage: int) -> list[str]:
         """A description, one question or several about a scene, with the answers."""

@@ -12,7 +12,7 @@ from minijanus import corpus
 from minijanus.concepts import COLOURS, TINY_CONCEPTS, colour_held_out, relation_held_out
 from minijanus.config import SMALL
 from minijanus.config import TINY as CFG
-from minijanus.language import a, caption, description, plural, prompt
+from minijanus.language import a, caption, description, long_caption, plural, prompt
 from minijanus.options import LETTERS, choice_of_colour
 from minijanus.questions import KINDS, ask, compare, existence, position, several
 from minijanus.records import IMAGE
@@ -123,6 +123,10 @@ def test_captions_and_descriptions_say_what_is_there(world: World, stream: str) 
             assert read(words.lower()) == shown(scene), words
             for first, relation, second in PLACE.findall(words.lower()):
                 assert lies(scene, first, relation, second), words
+        longer = long_caption(scene, rng).lower()
+        assert read(longer) == shown(scene), longer
+        if "." in longer:
+            assert longer.endswith(f". the background is {scene.background}.")
         whole = description(scene, rng)
         assert whole.endswith(".") and f"background is {scene.background}." in whole
         # Stage II trains a quarter of the captions on this alone.

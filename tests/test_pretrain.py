@@ -10,6 +10,7 @@ import torch
 from conftest import MICRO, MicroSource
 
 from minijanus import checkpoint, pretrain
+from minijanus.concepts import BACKGROUNDS
 from minijanus.config import TINY, Config
 from minijanus.images import understanding_pixels
 from minijanus.lab import UserError
@@ -127,22 +128,28 @@ def test_the_llm_reads_text_as_stage_2_does(cfg, tokenizer):
 
 
 def test_parts_are_the_things_of_their_own_pictures():
-    """Catches boxes or names of another picture, and words in another order than pixels."""
+    """Catches boxes or names of another picture, and a bare square that a thing touches."""
     cfg = replace(TINY, siglip=replace(TINY.siglip, batch=6))
     world, tokenizer = World(cfg), Tokenizer.load(SHIPPED / "tiny" / "tokenizer.json")
     pixels, picture, inside, ids, mask = pretrain.caption_pairs(cfg, world, tokenizer, 2)
     scenes = [world.scene("scene", index) for index in range(12, 18)]
-    things = [(n, thing) for n, scene in enumerate(scenes) for thing in scene.objects]
-    assert picture.tolist() == [n for n, _ in things]
+    parts = [(n, part) for n, s in enumerate(scenes) for part in (*s.objects, None)]
+    assert picture.tolist() == [n for n, _ in parts]
     words = [
         tokenizer.decode(row[real].tolist()) for row, real in zip(ids, mask, strict=True)
     ]
-    assert len(pixels) == 6 and len(words) == 6 + len(things)
+    assert len(pixels) == 6 and len(words) == 6 + len(parts)
     for n, (scene, caption) in enumerate(zip(scenes, words[:6], strict=True)):
         assert all(thing.concept[:3] in caption for thing in scene.objects), n
         assert torch.equal(pixels[n], understanding_pixels(world.render(scene), 64))
-    for (_, thing), name, where in zip(things, words[6:], inside, strict=True):
+    for (n, thing), name, where in zip(parts, words[6:], inside, strict=True):
+        row, column = divmod(int(where.nonzero()[0]), 8)
+        if thing is None:  # where nothing stands, so every pixel there is the background's
+            colour = BACKGROUNDS[name.removeprefix("the background is ")]
+            square = pixels[n][:, row * 8 : row * 8 + 8, column * 8 : column * 8 + 8]
+            shade = torch.tensor(colour)[:, None, None] / 255 * 2 - 1
+            assert where.sum() == 1 and (square - shade).abs().max() < 0.01, (n, name)
+            continue
         assert name.split()[1:] == f"{thing.colour or ''} {thing.concept}".split()
         x, y, w, h = thing.box
-        row, column = divmod(int(where.nonzero()[0]), 8)
         assert x <= (column + 0.5) / 8 <= x + w and y <= (row + 0.5) / 8 <= y + h
