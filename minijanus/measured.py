@@ -52,6 +52,29 @@ def parity_table() -> str:
     return f"{table(['Part', 'Against', 'Error', 'At most', 'Holds'], rows)}\n\n{made}"
 
 
+def full_size_table() -> str:
+    """What Janus-1.3B takes on the machine that data/full_size.py ran on."""
+    path = DATA / "results" / "full_size.json"
+    if not path.exists():
+        return "Not measured yet: `python data/full_size.py make`, then `measure`."
+    rows, made = [], ""
+    for dtype, found in json.loads(path.read_text(encoding="utf-8")).items():
+        share = f"{found['loading peak'] / found['weights'] - 1:+.1%}"
+        rows.append(
+            [dtype, f"{found['weights'] / 1e9:.1f}", f"{found['loading s']:.0f}", share]
+            + [f"{found[f'{what} s']:.0f}" for what in ("drawing", "answering")]
+            + [f"{found['peak'] / 1e9:.1f}"]
+        )
+        made = (
+            f"{found['parameters']:,} random weights, a picture of {found['codes']} codes, "
+            f"{found['answer tokens']} tokens of answer, {found['threads']} threads, torch "
+            f"{found['torch']}."
+        )
+    head = ["Numbers", "Weights, GB", "Loading, s", "Its peak over the weights"]
+    head += ["One picture, s", "One answer, s", "Peak of all, GB"]
+    return f"{table(head, rows)}\n\n{made}"
+
+
 def notebooks_table() -> str:
     """What each notebook took from a cold start, by data/run_notebooks.py."""
     path = DATA / "results" / "notebook_times.json"

@@ -225,5 +225,6 @@ def tables() -> dict[str, str]:
         "data": data_table(),
         "notebooks": measured.notebooks_table(),
         "parity": measured.parity_table(),
+        "full_size": measured.full_size_table(),
         "paper": paper_table(),
     }
