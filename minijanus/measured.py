@@ -34,6 +34,32 @@ def suites_table() -> str:
     return table([*head, "Conditions"], score_rows(path, keys))
 
 
+def languages_table() -> str:
+    """Figure 8 in miniature: drawings from each language's prompts, and the control's."""
+    results = DATA / "results"
+    paths = (results / "mini.json", results / "control" / "languages.json")
+    tiny, control = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        for path in paths
+    )
+    rows = [
+        [f"`{name.removeprefix('languages_mini.')}`", f"{found['guess']:.3f}"]
+        + [interval(scores.get(name)) for scores in (tiny, control)]
+        for name, found in tiny.items()
+        if name.startswith("languages_mini.") and not name.endswith(".accuracy")
+    ]
+    if not rows:
+        return "Not measured yet: `python -m minijanus evaluate --suite languages_mini`."
+    return table(["Prompts in", "Guess", "`tiny`", "Control"], rows)
+
+
+def interval(found: dict | None) -> str:
+    """A score with its interval in brackets."""
+    if found is None:
+        return "not measured"
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
 def parity_table() -> str:
     """How far every part is from transformers' port of Janus, on random weights."""
     path = DATA / "results" / "parity.json"

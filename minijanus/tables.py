@@ -217,6 +217,7 @@ def tables() -> dict[str, str]:
         "losses": losses_table(),
         "scores": measured.scores_table(),
         "suites": measured.suites_table(),
+        "languages": measured.languages_table(),
         **numbered,
         "files": files_table(),
         "names": names_table(),
