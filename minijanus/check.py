@@ -85,11 +85,14 @@ def patches(answer: Callable[[Tensor, int], Tensor]) -> None:
             raise AssertionError("return one tensor b n d, not a list: torch.stack helps.")
         truth = rearrange(F.unfold(pixels, p, stride=p), "b d n -> b n d")
         shape = tuple(truth.shape)
+        size = f"{height} x {width} pixels in patches of {p}"
+        if found.shape != truth.shape:
+            raise AssertionError(f"{size} make {shape}, not {tuple(found.shape)}.")
         verdict(
-            found.shape == truth.shape and torch.equal(found, truth),
+            torch.equal(found, truth),
             f"2.1, {shape[1]} patches of {shape[2]} numbers, row by row",
-            f"{height} x {width} pixels in patches of {p} make {shape}: yours have the "
-            f"shape {tuple(found.shape)}, or another order inside.",
+            f"{size}: the shape is right, the order is not: patches row by row, and inside "
+            "each colour, then row, then column.",
         )
 
 
@@ -101,7 +104,9 @@ def pair_loss(answer: Callable[[Tensor], Tensor]) -> None:
     if abs(found + float(F.logsigmoid(yes * logits).sum()) / 3) < 1e-5:
         print("todo: exercise 2.3, no wrong pair is ever told no")
         return
-    advice = f"this batch has a loss of {truth:.3f}, yours says {found:.3f}."
+    advice = f"this batch has a loss of {truth:.3f}, yours says {found:.3f}"
+    divided = abs(3 * found - truth) < 1e-5
+    advice += ": divide by the pictures, not by the pairs." if divided else "."
     verdict(abs(found - truth) < 1e-5, "2.3, every pair is told yes or no", advice)
 
 

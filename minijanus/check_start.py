@@ -20,13 +20,13 @@ def number_of_codes(answer: Callable[[int, int], int]) -> None:
 
 def levels(answer: Callable[[Tensor], Tensor]) -> None:
     """Exercise 0.3: pixels in [-1, 1] as 0 to 255; knows the known bug."""
-    pixels = torch.tensor([-1.1, -1.0, 0.2, 1.0, 1.1])
+    pixels = torch.tensor([-1.1, -1.0, 0.3, 1.0, 1.1])
     answered = answer(pixels)
     found = answered.tolist()
-    if found[1:4] == [0, 153, 255] and found[4] < 255:
+    if found[1:4] == [0, 166, 255] and found[4] < 255:
         print("todo: exercise 0.3, a pixel a little too bright comes out black")
         return
-    advice = f"-1.1, -1, 0.2, 1, 1.1 should be 0, 0, 153, 255, 255, not {found}."
-    verdict(found == [0, 0, 153, 255, 255], "0.3, what lies outside is clipped", advice)
+    advice = f"-1.1, -1, 0.3, 1, 1.1 should be 0, 0, 166, 255, 255, not {found}."
+    verdict(found == [0, 0, 166, 255, 255], "0.3, what lies outside is clipped", advice)
     kind = f"a file wants torch.uint8, not {answered.dtype}."
     verdict(answered.dtype == torch.uint8, "0.3, and in eight bits", kind)

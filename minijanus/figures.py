@@ -128,14 +128,16 @@ def sequence_strip(sequences: Sequence[Laid], tokenizer: Tokenizer) -> Image.Ima
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(SIZE[0], 1.3 * len(sequences)), layout="constrained")
-    rows = figure.subplots(len(sequences), 1, squeeze=False)[:, 0]
+    rows, widest = figure.subplots(len(sequences), 1, squeeze=False)[:, 0], 0.0
     for axes, sequence in zip(rows, sequences, strict=True):
         axes.set_title(sequence.task, size=13, loc="left")
         left = 0.0
         for name, first, last in blocks(sequence, tokenizer):
             left = draw_block(axes, left, name, first, last)
-        axes.set(xlim=(-0.05, 10.4), ylim=(-0.55, 1.05))
+        widest = max(widest, left)
         axes.axis("off")
+    for axes in rows:  # all to one scale
+        axes.set(xlim=(-0.05, widest), ylim=(-0.55, 1.05))
     return small_picture(figure)
 
 
