@@ -86,7 +86,8 @@ def conversation(answer: Callable[[list[tuple[str, str]], str], str]) -> None:
             for role, words in zip(("user", "assistant"), turn, strict=True)
         ]
         truth = "".join(text for text, _ in chat_pieces(messages))
-        verdict(found == truth, f"9.1, {len(turns)} turn(s)", f"it is {truth!r}.")
+        advice = f"it is {truth!r}, yours is {found!r}."
+        verdict(found == truth, f"9.1, {len(turns)} turn(s)", advice)
 
 
 def labels(answer: Callable[[list[int], int, int], list[int]]) -> None:
