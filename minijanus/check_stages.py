@@ -146,6 +146,9 @@ def interval(answer: Callable[[Tensor, Generator], tuple[float, float]]) -> None
             f"not ({found[0]:.3f}, {found[1]:.3f})."
         )
         verdict(far < 0.12 * half, f"11.1, the interval of {n} values", advice)
+    low, high = answer(torch.tensor([0.0, 1.0]), generator)
+    advice = f"of 0 and 1 both must be drawn: from 0 to 1, not ({low:.1f}, {high:.1f})."
+    verdict(low == 0 and high == 1, "11.1, and every value has its chance", advice)
 
 
 def is_right(answer: Callable[[str, str], bool]) -> None:
