@@ -119,11 +119,10 @@ def nearest_codes(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         found = answer(points, codes)
         if is_todo(found, "3.1"):
             return
-        right = (
-            (torch.as_tensor(found) == torch.cdist(points, codes).argmin(dim=-1))
-            .sum()
-            .item()
-        )
+        ids = torch.as_tensor(found)
+        if ids.shape != (200,):
+            raise AssertionError(f"200 points want 200 ids, not {tuple(ids.shape)}.")
+        right = int((ids == torch.cdist(points, codes).argmin(dim=-1)).sum())
         advice = (
             f"{right} of 200 points got their nearest code: write out the square of the "
             "distance and keep each term that differs from code to code."
@@ -164,7 +163,8 @@ def adaptor(answer: Callable[..., Tensor]) -> None:
     verdict(found.shape == truth.shape, "4.1, the shape", f"make it {tuple(truth.shape)}.")
     far = (found - truth).abs().max().item()
     advice = (
-        f"your numbers are up to {far:.4f} away: look at the biases and the exact GELU."
+        f"your numbers are up to {far:.4f} away: is each matrix transposed, each bias "
+        "added, the GELU exact?"
     )
     verdict(far < 1e-4, "4.1, your adaptor computes what Adaptor does", advice)
 
@@ -196,7 +196,7 @@ def turned(answer: Callable[[Tensor, int, float], Tensor]) -> None:
         far = (found - truth).abs().max().item()
         advice = (
             f"at position {position} your vector is up to {far:.3f} away: number i of the "
-            "first half turns together with number i of the second half."
+            "first half turns with number i of the second; else look at signs and angle."
         )
         verdict(far < 1e-3, f"5.1, right at position {position}", advice)
 

@@ -75,7 +75,10 @@ def small_picture(figure: Figure, dpi: int = DPI, colours: int = COLOURS) -> Ima
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white")
-    return Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    # Pillow's own choice of a palette gives rare colours away: green leaves came out brown.
+    widest = Image.Quantize.MAXCOVERAGE
+    picture = Image.open(buffer).convert("RGB")
+    return picture.quantize(colours, widest, kmeans=2, dither=Image.Dither.NONE)
 
 
 def drawn_figure_2(lit: tuple[str, ...]) -> Figure:
