@@ -66,16 +66,29 @@ def parity_table() -> str:
     if not path.exists():
         return "Not measured yet: `python -m minijanus parity`."
     found = json.loads(path.read_text(encoding="utf-8"))
+    beside = path.with_name("parity_full.json")
+    full = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    large = {row["part"]: row for row in full.get("rows", [])}
     rows = [
-        [cell(row["part"]), cell(row["against"]), f"{row['error']:.1e}"]
-        + [f"{row['bound']:.0e}", "yes" if row["holds"] else "**no**"]
+        [cell(row["part"]), cell(row["against"]), held(row), held(large.get(row["part"]))]
+        + [f"{row['bound']:.0e}"]
         for row in found["rows"]
     ]
     made = (
         f"torch {found['torch']}, transformers {found['transformers']}, float32, "
-        f"{found['parameters']:,} random weights."
+        f"{found['parameters']:,} random weights"
     )
-    return f"{table(['Part', 'Against', 'Error', 'At most', 'Holds'], rows)}\n\n{made}"
+    if full:
+        made += f", at full size {full['parameters']:,}"
+    head = ["Part", "Against", "Error", "At full size", "At most"]
+    return f"{table(head, rows)}\n\n{made}."
+
+
+def held(row: dict | None) -> str:
+    """The error of a comparison, marked where it is above its bound."""
+    if row is None:
+        return "not measured"
+    return f"{row['error']:.1e}" if row["holds"] else f"**{row['error']:.1e}, above**"
 
 
 def full_size_table() -> str:
