@@ -85,7 +85,7 @@ def measure(folder: Path, dtype: torch.dtype) -> dict:
         "drawing s": drawing,
         "codes": janus.gen.n_tokens,
         "answering s": answering,
-        "answer tokens": WORDS,
+        "answer at most": WORDS,
         "peak": memory("VmHWM"),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

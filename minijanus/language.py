@@ -144,7 +144,7 @@ def caption(scene: Scene, rng: Random) -> str:
 
 
 def background(scene: Scene) -> str:
-    """What all captions but the longest leave out: "the background is yellow"."""
+    """The background in words, no sentence yet: "the background is yellow"."""
     return f"the background is {scene.background}"
 
 

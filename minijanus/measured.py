@@ -79,7 +79,10 @@ def parity_table() -> str:
         f"{found['parameters']:,} random weights"
     )
     if full:
-        made += f", at full size {full['parameters']:,}"
+        made += (
+            f"; at full size torch {full['torch']}, transformers {full['transformers']}, "
+            f"{full['parameters']:,}"
+        )
     head = ["Part", "Against", "Error", "At full size", "At most"]
     return f"{table(head, rows)}\n\n{made}."
 
@@ -96,22 +99,17 @@ def full_size_table() -> str:
     path = DATA / "results" / "full_size.json"
     if not path.exists():
         return "Not measured yet: `python data/full_size.py make`, then `measure`."
-    rows, made = [], ""
+    rows = []
     for dtype, found in json.loads(path.read_text(encoding="utf-8")).items():
-        share = f"{found['loading peak'] / found['weights'] - 1:+.1%}"
+        over = f"{found['loading peak'] / found['weights'] - 1:+.1%}"
         rows.append(
-            [dtype, f"{found['weights'] / 1e9:.1f}", f"{found['loading s']:.0f}", share]
-            + [f"{found[f'{what} s']:.0f}" for what in ("drawing", "answering")]
-            + [f"{found['peak'] / 1e9:.1f}"]
+            [dtype, f"{found['parameters']:,}", f"{found['weights'] / 1e9:.1f}", over]
+            + [f"{found[f'{what} s']:.0f}" for what in ("loading", "drawing", "answering")]
+            + [f"{found['peak'] / 1e9:.1f}", str(found["threads"]), found["torch"]]
         )
-        made = (
-            f"{found['parameters']:,} random weights, a picture of {found['codes']} codes, "
-            f"{found['answer tokens']} tokens of answer, {found['threads']} threads, torch "
-            f"{found['torch']}."
-        )
-    head = ["Numbers", "Weights, GB", "Loading, s", "Its peak over the weights"]
-    head += ["One picture, s", "One answer, s", "Peak of all, GB"]
-    return f"{table(head, rows)}\n\n{made}"
+    head = ["Number format", "Weights", "In GB", "Loading: peak beyond them"]
+    head += ["Loading, s", "One picture, s", "One answer, s", "Peak of all, GB"]
+    return table([*head, "Threads", "torch"], rows)
 
 
 def notebooks_table() -> str:

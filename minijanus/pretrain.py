@@ -67,7 +67,7 @@ def caption_pairs(
     """One step's pictures b c h w and r parts of them, then the words of all b + r.
 
     The five: pixels b c h w; in which picture each part lies, r; its tokens, bool r n; ids
-    and mask (b + r) t, first the pictures' captions, then the parts' names.
+    and mask (b + r) t, first the pictures' captions, then the parts' words.
     """
     indices = range(step * cfg.siglip.batch, (step + 1) * cfg.siglip.batch)
     records = [source.record("understanding", index, stage=1) for index in indices]

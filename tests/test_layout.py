@@ -26,7 +26,7 @@ def test_nothing_stands_in_a_bare_box() -> None:
             and not painted[row : row + 8, column : column + 8].any()
         )
         taken.add((row, column))
-    assert len(taken) > 50  # of 64: all that are ever free, not the first of each scene
+    assert len(taken) > 50  # of 64: nearly all, not the first of each scene
 
 
 def test_a_full_picture_has_no_bare_box() -> None:
