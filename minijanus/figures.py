@@ -140,7 +140,7 @@ def sequence_strip(sequences: Sequence[Laid], tokenizer: Tokenizer) -> Image.Ima
         widest = max(widest, left)
         axes.axis("off")
     for axes in rows:  # all to one scale
-        axes.set(xlim=(-0.05, widest), ylim=(-0.55, 1.05))
+        axes.set(xlim=(-0.05, widest + 0.05), ylim=(-0.55, 1.05))
     return small_picture(figure)
 
 
