@@ -183,7 +183,7 @@ TINY = Config(
     llm_ff=512,
     max_positions=512,
     pack_length=192,
-    siglip=Phase("siglip", 1e-3, 1100, 64, warmup=80, schedule="cosine", weight_decay=0.1),
+    siglip=Phase("siglip", 1e-3, 1500, 64, warmup=80, schedule="cosine", weight_decay=0.1),
     vq=Phase("vq", 1e-3, 2000, 16, warmup=100, schedule="cosine"),
     llm=Phase("llm", 2e-3, 1300, 30, warmup=50),
     stages=(

@@ -103,7 +103,9 @@ class VQTokenizer(nn.Module):
 
     def pixels(self, codes: Tensor) -> Tensor:
         """Pixels b c h w of codes b h w d; the decoder alone."""
-        return self.decoder(self.post_quant_conv(rearrange(codes, "b h w d -> b d h w")))
+        # Contiguous, because group norm rounds less well with the channels last.
+        codes = rearrange(codes, "b h w d -> b d h w").contiguous()
+        return self.decoder(self.post_quant_conv(codes))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """For training: reconstruction b c h w, ids b n, losses codebook and commitment."""

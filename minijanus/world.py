@@ -36,6 +36,7 @@ DOCUMENT_EVERY = 5  # one in five understanding records of stages II and III
 CHARTS = 0.6  # of the documents; the others have several pictures
 PICTURES = {2: 60, 3: 25, 4: 15}  # of one interleaved document; shares in percent
 MOST_PICTURES = max(PICTURES)
+BACKGROUND_EVERY = 4  # one in four scenes has a bare square among the regions for SigLIP
 
 
 class World:
@@ -152,7 +153,8 @@ class World:
             question, *rest = self._said(scene, rng, stage)
             said = [about_pictures(question, stage), *rest]
         regions = [(thing.box, a(thing.concept, thing.colour)) for thing in scene.objects]
-        if bare := bare_box(rng, [thing.box for thing in scene.objects]):
+        bare = bare_box(rng, [thing.box for thing in scene.objects])
+        if bare and index % BACKGROUND_EVERY == 0:
             regions.append((bare, background(scene)))
         pictures, key = [self.render(scene)], self._key(scene)
         return Record("understanding", pictures, turns(*said), key, tuple(regions))
