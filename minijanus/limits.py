@@ -5,6 +5,7 @@ reconstructions, the understanding encoder by a linear probe, the LLM on held-ou
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minijanus.geneval_mini import AT_ONCE, PROMPTS, Model, looked, prompts, redrawn
@@ -81,34 +82,45 @@ def text_losses(janus: Janus, tokenizer: Tokenizer, world: World) -> Tensor:
     return torch.stack(found).cpu()
 
 
-def probe(model: Model, world: World) -> Tensor:
-    """Whether a linear map of the encoder's mean feature names exactly the things there."""
-    janus, names = model[0], [concept.name for concept in world.concepts]
-    features, labels = [], []
-    for part, count in zip((World(world.cfg), world), PROBED, strict=True):
-        scenes = [part.scene("scene", index) for index in range(count)]
-        for start in range(0, count, AT_ONCE):
-            some = [part.render(s) for s in scenes[start : start + AT_ONCE]]
-            pixels = torch.stack(
-                [understanding_pixels(i, world.cfg.image_size) for i in some]
-            )
-            with torch.no_grad():
-                features.append(janus.und.encode(pixels.to(janus.device)).mean(dim=1).cpu())
-        shown = [{g.concept for g in scene.groups} for scene in scenes]
-        labels += [[name in things for name in names] for things in shown]
-    x, y = torch.cat(features).float(), torch.tensor(labels).float()
-    x = (x - x.mean(dim=0)) / x.std(dim=0)
-    linear, learn = nn.Linear(x.shape[1], len(names)), PROBED[0]
+def features(janus: Janus, world: World, count: int) -> Tensor:
+    """Features b n d of the understanding encoder for the first scenes of a world."""
+    found = []
+    for start in range(0, count, AT_ONCE):
+        scenes = [
+            world.scene("scene", i) for i in range(start, min(start + AT_ONCE, count))
+        ]
+        images = [world.render(scene) for scene in scenes]
+        pixels = [understanding_pixels(image, world.cfg.image_size) for image in images]
+        with torch.no_grad():
+            found.append(janus.und.encode(torch.stack(pixels).to(janus.device)).cpu())
+    return torch.cat(found).float()
+
+
+def linear_map(x: Tensor, y: Tensor, loss) -> nn.Linear:
+    """The linear map of x n d that has the least loss(map(x), y), weights kept small."""
+    linear = nn.Linear(x.shape[1], int(y.max()) + 1 if y.ndim == 1 else y.shape[1])
     optimizer = torch.optim.LBFGS(
         linear.parameters(), max_iter=200, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = nn.functional.binary_cross_entropy_with_logits(linear(x[:learn]), y[:learn])
-        loss = loss + 1e-4 * linear.weight.square().sum()
-        loss.backward()
-        return loss
+        value = loss(linear(x), y) + 1e-4 * linear.weight.square().sum()
+        value.backward()
+        return value
 
     optimizer.step(closure)
+    return linear
+
+
+def probe(model: Model, world: World) -> Tensor:
+    """Whether a linear map of the encoder's mean feature names exactly the things there."""
+    names, learn = [concept.name for concept in world.concepts], PROBED[0]
+    parts = list(zip((World(world.cfg), world), PROBED, strict=True))
+    x = torch.cat([features(model[0], part, count).mean(dim=1) for part, count in parts])
+    scenes = [part.scene("scene", index) for part, count in parts for index in range(count)]
+    shown = [{g.concept for g in scene.groups} for scene in scenes]
+    y = torch.tensor([[name in things for name in names] for things in shown]).float()
+    x = (x - x.mean(dim=0)) / x.std(dim=0)
+    linear = linear_map(x[:learn], y[:learn], F.binary_cross_entropy_with_logits)
     return ((linear(x[learn:]) > 0) == y[learn:].bool()).all(dim=1).float()
