@@ -3,9 +3,9 @@
 python data/eye_probe.py [data/checkpoints/tiny [siglip]]
 
 A linear map of the feature in whose middle a thing lies is taught the thing's name, then
-tested on held-out scenes. Presence: how well the largest chance of a name over all features tells
-scenes with that thing from scenes without it. The second word is the last phase to
-load, by default the last there is.
+tested on held-out scenes. Presence: how well the largest chance of a name over all
+features tells scenes with that thing from scenes without it. The second word is the last
+phase to load, by default stage III.
 """
 
 import sys

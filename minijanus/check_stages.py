@@ -167,13 +167,15 @@ def is_right(answer: Callable[[str, str], bool]) -> None:
 
 def gigabytes(answer: Callable[[int, str], float]) -> None:
     """Exercise 12.1: what weights weigh, against tensors of torch's own."""
-    for count, dtype in ((2_089_297_547, "bfloat16"), (1000, "float32"), (77, "float16")):
+    released = 2_089_297_547
+    for count, dtype in ((released, "bfloat16"), (released, "float32"), (77, "float16")):
         found = answer(count, dtype)
         if is_todo(found, "12.1"):
             return
         truth = count * torch.empty(1, dtype=getattr(torch, dtype)).nbytes / 1e9
         advice = f"{count:,} numbers in {dtype} take {truth:.3g} GB, not {found:.3g}."
-        verdict(abs(found - truth) <= 1e-6 * truth, f"12.1, {count:,} in {dtype}", advice)
+        praise = f"12.1, {count:,} numbers in {dtype} take {truth:.3g} GB"
+        verdict(abs(found - truth) <= 1e-6 * truth, praise, advice)
 
 
 def text_ids(answer: Callable[[Tensor, int], Tensor]) -> None:
@@ -183,6 +185,12 @@ def text_ids(answer: Callable[[Tensor, int], Tensor]) -> None:
     if given.tolist() != [5, -1, 1, -1, 7]:
         print("todo: exercise 12.3, the caller's tensor was changed")
         return
+    if is_todo(found, "12.3"):
+        return
     truth = [5, 3, 1, 3, 7]
-    advice = f"[5, -1, 1, -1, 7] with filler 3 is {truth}, not {found.tolist()}."
-    verdict(found.tolist() == truth, "12.3, new ids, and the old ones kept", advice)
+    advice = f"[5, -1, 1, -1, 7] with filler 3 is the tensor {truth}, not {found}."
+    verdict(
+        isinstance(found, Tensor) and found.tolist() == truth,
+        "12.3, new ids, and the old ones kept",
+        advice,
+    )

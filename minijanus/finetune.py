@@ -130,9 +130,9 @@ def cost(janus: Janus, named: list[tuple[str, nn.Parameter]], seconds: float) ->
     training = sum(p.numel() for _, p in named)
     gigabytes = 4 * (whole + GRADIENT_AND_ADAM * training) / 1e9
     return (
-        f"{training:,} of {whole:,} numbers train: {gigabytes:.1f} GB for weights, "
+        f"{training:,} of {whole:,} numbers train: {gigabytes:.3g} GB for weights, "
         "gradients and AdamW, what a batch needs comes on top; about "
-        f"{seconds / 60:.1f} minutes, by one step measured now."
+        f"{max(seconds / 60, 0.1):.1f} minutes, by one step measured now."
     )
 
 

@@ -63,8 +63,10 @@ def from_pretrained(
     if any((folder / f"{phase}.json").exists() for phase in PHASES):
         return _own(folder, device, dtype)
     raw = read_json(folder / "config.json")
-    layout, cfg = layout_of(raw), read_config(raw, folder.name)
-    roles, do_normalize = read_template(folder), read_do_normalize(folder)
+    # As it was asked for: in the hub's cache a folder has a number for its name.
+    name = Path(name_or_folder).resolve().name
+    layout, cfg = layout_of(raw), read_config(raw, name)
+    roles, do_normalize = read_template(folder, name), read_do_normalize(folder)
     tokenizer = read_tokenizer(folder, roles, cfg.vocabulary)
     shards = Shards(folder)
     with torch.device("meta"):

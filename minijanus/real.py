@@ -4,6 +4,8 @@ The stand-in has the released layout and random weights: its pictures are noise 
 answers no words, but every step is the same.
 """
 
+import atexit
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +15,15 @@ from torch import Tensor
 
 from minijanus.config import TINY
 from minijanus.hub import Pretrained, save_pretrained
+from minijanus.images import generation_pixels
 from minijanus.janus import Janus
-from minijanus.lab import device, wanted_model
+from minijanus.lab import wanted_model
 from minijanus.language import description
 from minijanus.load import SHIPPED
 from minijanus.parity import SMALL, random_janus
 from minijanus.text import Tokenizer
+from minijanus.vq_tokenizer import VQTokenizer
+from minijanus.weights import has_weights
 from minijanus.world import World
 
 NAME = "deepseek-ai/Janus-1.3B"
@@ -26,16 +31,33 @@ NAME = "deepseek-ai/Janus-1.3B"
 
 @dataclass(frozen=True)
 class Found:
-    """A Janus, whether it is the released one, and where it came from."""
+    """What `Janus.from_pretrained` takes, and whether that is a released Janus."""
 
-    janus: Janus
-    released: bool
     source: str
+    released: bool
+
+
+@torch.no_grad()
+def spread_codes(tokenizer: VQTokenizer, pixels: Tensor) -> None:
+    """Turn and stretch a random encoder's latents so that pixels b c h w get many codes.
+
+    Untrained it gives nearly one vector everywhere, and with it one code.
+    """
+    last = tokenizer.quant_conv
+    latents = last(tokenizer.encoder(pixels)).permute(1, 0, 2, 3).flatten(1).double()
+    mean = latents.mean(dim=1)
+    values, vectors = torch.linalg.eigh(torch.cov(latents))
+    whiten = (vectors / values.sqrt()) @ vectors.T
+    last.weight.copy_(torch.einsum("i j, j d h w -> i d h w", whiten, last.weight.double()))
+    last.bias.copy_(whiten @ (last.bias - mean))
 
 
 def random_folder(folder: Path) -> Path:
     """A small folder in the official layout with random weights; returns it."""
-    janus = random_janus(SMALL)
+    janus, world = random_janus(SMALL), World(TINY)
+    images = [world.render(world.scene("caption", number)) for number in range(20)]
+    pixels = [generation_pixels(image, SMALL.image_size) for image in images]
+    spread_codes(janus.gen.encoder, torch.stack(pixels))
     tokenizer = Tokenizer.load(SHIPPED / "tiny" / "tokenizer.json")
     dtypes = {name: tensor.dtype for name, tensor in janus.state_dict().items()}
     janus.pretrained = Pretrained("minijanus", tokenizer, True, 3, dtypes, {}, {})
@@ -46,18 +68,18 @@ def random_folder(folder: Path) -> Path:
 def find_janus() -> Found:
     """The model that MINIJANUS_MODEL names, or the released one if the hub's cache has it.
 
-    Else a stand-in, in a folder of its own. Nothing is downloaded unless it is named.
+    Else a stand-in, in a folder that goes with the program. Nothing is downloaded here.
     """
-    wanted = wanted_model()
-    if not wanted:
-        from huggingface_hub import try_to_load_from_cache
+    if wanted := wanted_model():
+        return Found(wanted, True)
+    from huggingface_hub import try_to_load_from_cache
 
-        if isinstance(try_to_load_from_cache(NAME, "config.json"), str):
-            wanted = NAME
-    if wanted:
-        return Found(Janus.from_pretrained(wanted, device()), True, wanted)
-    folder = random_folder(Path(tempfile.mkdtemp()) / "stand-in")
-    return Found(Janus.from_pretrained(folder, device()), False, str(folder))
+    kept = try_to_load_from_cache(NAME, "config.json")
+    if isinstance(kept, str) and has_weights(Path(kept).parent):
+        return Found(str(Path(kept).parent), True)
+    place = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return Found(str(random_folder(place / "stand-in")), False)
 
 
 def captioned(folder: Path, count: int) -> Path:
@@ -73,7 +95,7 @@ def captioned(folder: Path, count: int) -> Path:
 
 
 def without_unit_rows(janus: Janus, pixels: Tensor) -> Tensor:
-    """The ids of pixels b c h w if neither side were normalised, as in one known port."""
+    """The ids of pixels b c h w if neither side were normalised, as in transformers."""
     tokenizer = janus.gen.encoder
     with torch.no_grad():
         z = tokenizer.quant_conv(tokenizer.encoder(pixels)).flatten(2).mT  # b n d

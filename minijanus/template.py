@@ -14,10 +14,10 @@ from minijanus.weights import read_json
 TEMPLATES = {"deepseek_old": ROLES, "deepseek": PRO_ROLES}
 
 
-def read_template(folder: Path) -> dict[str, str]:
+def read_template(folder: Path, model: str) -> dict[str, str]:
     """What a folder's conversation format calls the two sides; UserError if it is unclear.
 
-    Templates are looked at and never run.
+    `model` is the name it was asked for by. Templates are looked at and never run.
     """
     told = {}
     for name in ("processor_config.json", "chat_template.json", "tokenizer_config.json"):
@@ -27,7 +27,7 @@ def read_template(folder: Path) -> dict[str, str]:
     text = (
         jinja.read_text(encoding="utf-8") if jinja.exists() else told.get("chat_template")
     )
-    known = next((RELEASED[n][1] for n in RELEASED if n == folder.name), None)
+    known = next((RELEASED[n][1] for n in RELEASED if n == model), None)
     template = told.get("sft_format")
     if template is None and text:
         template = "deepseek" if PRO_ROLES["user"] in str(text) else "deepseek_old"
@@ -40,7 +40,7 @@ def read_template(folder: Path) -> dict[str, str]:
         )
     if known and template != known:
         raise UserError(
-            f"{folder} is named after a model that learned the template {known}, but its "
+            f"{model} is the name of a model that learned the template {known}, but its "
             f"files say {template}: download processor_config.json again."
         )
     return TEMPLATES[template]
@@ -75,9 +75,15 @@ def read_tokenizer(folder: Path, roles: dict[str, str], vocabulary: int) -> Toke
             f"{path} has {tokenizer.vocabulary} tokens but the model {vocabulary}: "
             "download both again."
         )
-    if roles == ROLES and tokenizer.core.token_to_id(PRO_ROLES["user"]) is not None:
+    has_pro_roles = tokenizer.core.token_to_id(PRO_ROLES["user"]) is not None
+    if roles == ROLES and has_pro_roles:
         raise UserError(
             f"{path} is that of a Janus-Pro, but the template is that of Janus-1.3B: write "
             '"sft_format": "deepseek" into processor_config.json.'
+        )
+    if roles == PRO_ROLES and not has_pro_roles:
+        raise UserError(
+            f"{path} is that of Janus-1.3B, but the template is that of Janus-Pro: write "
+            '"sft_format": "deepseek_old" into processor_config.json.'
         )
     return tokenizer

@@ -261,9 +261,23 @@ def test_template_and_range_are_read_from_the_folder(tokenizer, tmp_path):
         folder / "processor_config.json", lambda c: c.update(sft_format="deepseek_old")
     )
     assert "is that of a Janus-Pro" in refusal(folder)
+    plain = official_folder(tmp_path / "plain", tokenizer, template="deepseek")
+    assert "is that of Janus-1.3B" in refusal(plain)
     named = folder.rename(tmp_path / "Janus-1.3B")
     change_json(named / "processor_config.json", lambda c: c.update(sft_format="deepseek"))
     assert "learned the template deepseek_old" in refusal(named)
+
+
+def test_a_model_of_the_hub_is_known_by_the_name_asked_for(
+    tokenizer, tmp_path, monkeypatch
+):
+    """In the hub's cache the folder is named after a commit, so its name says nothing."""
+    kept = official_folder(tmp_path / "960ab331", tokenizer, template="deepseek_old")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(kept))
+    janus = Janus.from_pretrained("deepseek-ai/Janus-1.3B")
+    assert janus.cfg.name == "Janus-1.3B"
+    with pytest.raises(UserError, match="Janus-Pro-1B is the name of a model that learned"):
+        Janus.from_pretrained("deepseek-ai/Janus-Pro-1B")
 
 
 def test_a_tensor_too_few_too_many_or_misshapen_is_named(copy, original):
