@@ -4,8 +4,8 @@ python data/eye_probe.py [data/checkpoints/tiny [siglip]]
 
 A linear map of the feature in whose middle a thing lies is taught the thing's name, then
 tested on held-out scenes. Presence: how well the largest chance of a name over all
-features tells scenes with that thing from scenes without it. The second word is the last
-phase to load, by default stage III.
+features tells scenes with that thing from scenes without it, the mean over all names. The
+second word is the last phase to load, by default stage III.
 """
 
 import sys
@@ -52,7 +52,7 @@ def main(folder: Path, phase: str) -> None:
         parts.append((x, torch.stack([x[n, token] for n, token, _ in things]), y, scenes))
     (_, x, y, _), (grid, x_test, y_test, scenes) = parts
     middle, spread = x.mean(dim=0), x.std(dim=0)
-    linear = linear_map((x - middle) / spread, y, F.cross_entropy)
+    linear = linear_map((x - middle) / spread, y, len(names), F.cross_entropy)
     with torch.no_grad():
         right = linear((x_test - middle) / spread).argmax(dim=1) == y_test
         names_there = linear((grid - middle) / spread).log_softmax(dim=-1)
@@ -64,7 +64,8 @@ def main(folder: Path, phase: str) -> None:
         there = torch.tensor([name in things for things in shown])
         if there.any():
             areas.append(area(largest[:, number], there))
-    print(f"presence, area under the curve: {sum(areas) / len(areas):.3f}")
+    presence = sum(areas) / len(areas)
+    print(f"presence, area under the curve: {presence:.3f}, mean of {len(areas)} names")
 
 
 if __name__ == "__main__":

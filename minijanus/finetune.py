@@ -197,7 +197,7 @@ def check(janus: Janus, stage: Stage, out: Path, rank: int) -> None:
     """Raise UserError if the model cannot be trained so, or would overwrite another."""
     if (out / "model").exists():
         raise UserError(
-            f"{out / 'model'} already holds a model: choose another folder with --out."
+            f"{out / 'model'} already holds a model: choose another folder (--out)."
         )
     if not janus.pretrained.do_normalize:
         raise UserError(

@@ -63,11 +63,10 @@ def from_pretrained(
     if any((folder / f"{phase}.json").exists() for phase in PHASES):
         return _own(folder, device, dtype)
     raw = read_json(folder / "config.json")
-    # As it was asked for: in the hub's cache a folder has a number for its name.
-    name = Path(name_or_folder).resolve().name
-    layout, cfg = layout_of(raw), read_config(raw, name)
-    roles, do_normalize = read_template(folder, name), read_do_normalize(folder)
-    tokenizer = read_tokenizer(folder, roles, cfg.vocabulary)
+    layout, name = layout_of(raw), model_name(folder)
+    cfg, roles = read_config(raw, name), read_template(folder, name)
+    do_normalize = read_do_normalize(folder)
+    tokenizer = read_tokenizer(folder, name, roles, cfg.vocabulary)
     shards = Shards(folder)
     with torch.device("meta"):
         janus = Janus(cfg)
@@ -87,6 +86,17 @@ def _own(folder: Path, device: torch.device | str, dtype: torch.dtype | None) ->
     janus.to(dtype=dtype)
     janus.pretrained = Pretrained("minijanus", tokenizer, True, stage, dtypes, {}, {})
     return janus
+
+
+def model_name(folder: Path) -> str:
+    """What the model in a folder is called: the folder's name, or the hub's.
+
+    The hub's cache keeps it in models--ORGANISATION--NAME/snapshots/COMMIT.
+    """
+    folder = folder.absolute()
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.rpartition("--")[2]
+    return folder.name
 
 
 def local_folder(name_or_folder: str | Path) -> Path:

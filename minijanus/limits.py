@@ -4,6 +4,8 @@ The judge is tested on real scenes and on nonsense, the VQ tokenizer by the judg
 reconstructions, the understanding encoder by a linear probe, the LLM on held-out text.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -96,9 +98,14 @@ def features(janus: Janus, world: World, count: int) -> Tensor:
     return torch.cat(found).float()
 
 
-def linear_map(x: Tensor, y: Tensor, loss) -> nn.Linear:
-    """The linear map of x n d that has the least loss(map(x), y), weights kept small."""
-    linear = nn.Linear(x.shape[1], int(y.max()) + 1 if y.ndim == 1 else y.shape[1])
+def linear_map(
+    x: Tensor, y: Tensor, out: int, loss: Callable[[Tensor, Tensor], Tensor]
+) -> nn.Linear:
+    """The linear map of x n d to n out with the least loss(map(x), y), its weights small.
+
+    y has what the loss wants: classes n for a cross-entropy, n out for one yes or no each.
+    """
+    linear = nn.Linear(x.shape[1], out)
     optimizer = torch.optim.LBFGS(
         linear.parameters(), max_iter=200, line_search_fn="strong_wolfe"
     )
@@ -122,5 +129,7 @@ def probe(model: Model, world: World) -> Tensor:
     shown = [{g.concept for g in scene.groups} for scene in scenes]
     y = torch.tensor([[name in things for name in names] for things in shown]).float()
     x = (x - x.mean(dim=0)) / x.std(dim=0)
-    linear = linear_map(x[:learn], y[:learn], F.binary_cross_entropy_with_logits)
+    linear = linear_map(
+        x[:learn], y[:learn], len(names), F.binary_cross_entropy_with_logits
+    )
     return ((linear(x[learn:]) > 0) == y[learn:].bool()).all(dim=1).float()

@@ -72,7 +72,8 @@ def caption_pairs(
     indices = range(step * cfg.siglip.batch, (step + 1) * cfg.siglip.batch)
     records = [source.record("understanding", index, stage=1) for index in indices]
     images = [understanding_pixels(r.images[0], cfg.image_size) for r in records]
-    # What a caption says of things, not of the background: see step_loss for the reason.
+    # Only what a caption says of things (see step_loss), and without a full stop: one that
+    # was cut must equal one that was short.
     captions = [r.messages[-1]["content"].partition(". ")[0] for r in records]
     parts = [(n, *region) for n, r in enumerate(records) for region in r.regions]
     picture = torch.tensor([n for n, *_ in parts], dtype=torch.long)
@@ -98,8 +99,9 @@ def train_siglip(
         # float32 from here on: among many close vectors, half precision finds ties.
         # Differs: SigLIP matches whole pictures with captions; here each thing's box is
         # matched with its name as well, or a short run would hardly learn what is where.
-        # Of every fourth picture a bare square is matched with the background's colour:
-        # never named it is not seen later either, named in all it slows things down.
+        # Differs: a bare square of every fourth picture is matched with the background's
+        # colour, which captions here leave out. Never named, backgrounds are not learned
+        # by the LLM either; named in every picture, they slow down the learning of things.
         image = model.parts_embedding(pixels, picture, inside).float()
         text = model.text_embedding(ids, mask).float()
         match = same_caption(ids)

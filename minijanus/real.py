@@ -5,6 +5,7 @@ answers no words, but every step is the same.
 """
 
 import atexit
+import contextlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from minijanus.config import TINY
 from minijanus.hub import Pretrained, save_pretrained
 from minijanus.images import generation_pixels
 from minijanus.janus import Janus
-from minijanus.lab import wanted_model
+from minijanus.lab import UserError, wanted_model
 from minijanus.language import description
 from minijanus.load import SHIPPED
 from minijanus.parity import SMALL, random_janus
 from minijanus.text import Tokenizer
 from minijanus.vq_tokenizer import VQTokenizer
-from minijanus.weights import has_weights
+from minijanus.weights import shard_files
 from minijanus.world import World
 
 NAME = "deepseek-ai/Janus-1.3B"
@@ -75,8 +76,10 @@ def find_janus() -> Found:
     from huggingface_hub import try_to_load_from_cache
 
     kept = try_to_load_from_cache(NAME, "config.json")
-    if isinstance(kept, str) and has_weights(Path(kept).parent):
-        return Found(str(Path(kept).parent), True)
+    if isinstance(kept, str):
+        with contextlib.suppress(UserError):  # fetched in part only
+            shard_files(Path(kept).parent)
+            return Found(str(Path(kept).parent), True)
     place = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     return Found(str(random_folder(place / "stand-in")), False)
@@ -85,7 +88,7 @@ def find_janus() -> Found:
 def captioned(folder: Path, count: int) -> Path:
     """A folder of so many pictures of the tiny world, each with its caption beside it."""
     world = World(TINY)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for number in range(count):
         scene = world.scene("caption", number)
         world.render(scene).save(folder / f"{number}.png")

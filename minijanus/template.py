@@ -17,7 +17,7 @@ TEMPLATES = {"deepseek_old": ROLES, "deepseek": PRO_ROLES}
 def read_template(folder: Path, model: str) -> dict[str, str]:
     """What a folder's conversation format calls the two sides; UserError if it is unclear.
 
-    `model` is the name it was asked for by. Templates are looked at and never run.
+    `model` is what the model is called. Templates are looked at and never run.
     """
     told = {}
     for name in ("processor_config.json", "chat_template.json", "tokenizer_config.json"):
@@ -27,7 +27,7 @@ def read_template(folder: Path, model: str) -> dict[str, str]:
     text = (
         jinja.read_text(encoding="utf-8") if jinja.exists() else told.get("chat_template")
     )
-    known = next((RELEASED[n][1] for n in RELEASED if n == model), None)
+    known = RELEASED.get(model, (None, None))[1]
     template = told.get("sft_format")
     if template is None and text:
         template = "deepseek" if PRO_ROLES["user"] in str(text) else "deepseek_old"
@@ -63,8 +63,14 @@ def read_do_normalize(folder: Path) -> bool:
     return True
 
 
-def read_tokenizer(folder: Path, roles: dict[str, str], vocabulary: int) -> Tokenizer:
-    """The tokenizer of a folder with its template; UserError if the two do not fit."""
+def read_tokenizer(
+    folder: Path, model: str, roles: dict[str, str], vocabulary: int
+) -> Tokenizer:
+    """The tokenizer of a folder with its template; UserError if the two do not fit.
+
+    A released model under its own name has been checked by `read_template`; of others the
+    tokenizer tells which template they learned.
+    """
     path = folder / "tokenizer.json"
     if not path.exists():
         raise UserError(f"{path} is missing: download it again.")
@@ -75,15 +81,12 @@ def read_tokenizer(folder: Path, roles: dict[str, str], vocabulary: int) -> Toke
             f"{path} has {tokenizer.vocabulary} tokens but the model {vocabulary}: "
             "download both again."
         )
-    has_pro_roles = tokenizer.core.token_to_id(PRO_ROLES["user"]) is not None
-    if roles == ROLES and has_pro_roles:
+    is_pro = tokenizer.core.token_to_id(PRO_ROLES["user"]) is not None
+    if model not in RELEASED and is_pro != (roles == PRO_ROLES):
+        has, learned = ("has", "deepseek") if is_pro else ("lacks", "deepseek_old")
         raise UserError(
-            f"{path} is that of a Janus-Pro, but the template is that of Janus-1.3B: write "
-            '"sft_format": "deepseek" into processor_config.json.'
-        )
-    if roles == PRO_ROLES and not has_pro_roles:
-        raise UserError(
-            f"{path} is that of Janus-1.3B, but the template is that of Janus-Pro: write "
-            '"sft_format": "deepseek_old" into processor_config.json.'
+            f"{path} {has} {PRO_ROLES['user']} as a token, so the model seems to have "
+            f'learned another template: write "sft_format": "{learned}" into '
+            "processor_config.json, or name the folder after the released model it holds."
         )
     return tokenizer

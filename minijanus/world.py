@@ -153,9 +153,9 @@ class World:
             question, *rest = self._said(scene, rng, stage)
             said = [about_pictures(question, stage), *rest]
         regions = [(thing.box, a(thing.concept, thing.colour)) for thing in scene.objects]
-        bare = bare_box(rng, [thing.box for thing in scene.objects])
-        if bare and index % BACKGROUND_EVERY == 0:
-            regions.append((bare, background(scene)))
+        if index % BACKGROUND_EVERY == 0:
+            bare = bare_box(rng, [thing.box for thing in scene.objects])
+            regions += [(bare, background(scene))] if bare else []
         pictures, key = [self.render(scene)], self._key(scene)
         return Record("understanding", pictures, turns(*said), key, tuple(regions))
 

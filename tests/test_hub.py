@@ -260,24 +260,27 @@ def test_template_and_range_are_read_from_the_folder(tokenizer, tmp_path):
     change_json(
         folder / "processor_config.json", lambda c: c.update(sft_format="deepseek_old")
     )
-    assert "is that of a Janus-Pro" in refusal(folder)
+    assert "has <|User|> as a token" in refusal(folder)
     plain = official_folder(tmp_path / "plain", tokenizer, template="deepseek")
-    assert "is that of Janus-1.3B" in refusal(plain)
+    assert "lacks <|User|> as a token" in refusal(plain)
+    own = plain.rename(tmp_path / "Janus-Pro-1B")  # its own name and template agree
+    assert Janus.from_pretrained(own).pretrained.tokenizer.roles == PRO_ROLES
     named = folder.rename(tmp_path / "Janus-1.3B")
     change_json(named / "processor_config.json", lambda c: c.update(sft_format="deepseek"))
     assert "learned the template deepseek_old" in refusal(named)
 
 
-def test_a_model_of_the_hub_is_known_by_the_name_asked_for(
-    tokenizer, tmp_path, monkeypatch
-):
-    """In the hub's cache the folder is named after a commit, so its name says nothing."""
-    kept = official_folder(tmp_path / "960ab331", tokenizer, template="deepseek_old")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(kept))
-    janus = Janus.from_pretrained("deepseek-ai/Janus-1.3B")
-    assert janus.cfg.name == "Janus-1.3B"
-    with pytest.raises(UserError, match="Janus-Pro-1B is the name of a model that learned"):
-        Janus.from_pretrained("deepseek-ai/Janus-Pro-1B")
+def test_a_model_of_the_hub_is_known_by_its_name(tokenizer, tmp_path, monkeypatch):
+    """In the hub's cache the folder is named after a commit, which says nothing."""
+    for name, refused in (("Janus-1.3B", False), ("Janus-Pro-1B", True)):
+        kept = tmp_path / f"models--deepseek-ai--{name}" / "snapshots" / "960ab331"
+        official_folder(kept, tokenizer, template="deepseek_old")
+        monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, k=kept, **__: k)
+        if refused:
+            with pytest.raises(UserError, match=f"{name} is the name of a model that"):
+                Janus.from_pretrained(f"deepseek-ai/{name}")
+        else:
+            assert Janus.from_pretrained(f"deepseek-ai/{name}").cfg.name == name
 
 
 def test_a_tensor_too_few_too_many_or_misshapen_is_named(copy, original):

@@ -207,6 +207,15 @@ def test_decode_keeps_its_dtype(dtype: torch.dtype):
     assert model.decode(torch.zeros(1, 16, dtype=torch.long)).dtype == dtype
 
 
+def test_the_decoder_begins_contiguous():
+    """Catches channels-last maps: at full size group norm rounds five times worse there."""
+    model, seen = VQTokenizer(CFG), []
+    first = model.post_quant_conv
+    first.register_forward_pre_hook(lambda _, given: seen.append(given[0].is_contiguous()))
+    model.decode(torch.arange(16)[None])
+    assert seen == [True]
+
+
 def test_codebook_has_length_one():
     """Catches a codebook handed out as it is stored."""
     codebook = uneven(VQTokenizer(CFG)).codebook
