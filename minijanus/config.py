@@ -149,7 +149,7 @@ def differing_fields(cfg: Config, made_by: dict) -> list[str]:
 PAPER = Config()
 
 # Differs: tiny and small train for far fewer steps, with smaller batches, shorter warm-ups
-# and far higher learning rates, because a model a hundred times smaller sees less data.
+# and far higher learning rates, because models some hundred times smaller see less data.
 # Differs: pictures have 64 or 128 pixels a side where the paper has 384, codes stand for
 # 8 x 8 pixels and are fewer, because two CPU cores or one GPU must do.
 TINY = Config(
