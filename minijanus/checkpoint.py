@@ -7,6 +7,7 @@ leaves half a file and never harms the one before.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,24 @@ def write_whole(path: Path, write) -> None:
     """Call `write(temporary path)`, then rename it into place; clean up if that fails."""
     with written_together(path) as (beside,):
         write(beside)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside this one, which takes its place at the end, whole or not at all.
+
+    UserError if the folder already holds something. What a call that was stopped left goes.
+    """
+    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
+        raise UserError(
+            f"{folder} already holds a model or other files: give a new folder."
+        )
+    beside = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(beside, ignore_errors=True)
+    yield beside
+    if folder.exists():
+        folder.rmdir()  # Windows renames onto nothing, not even an empty folder
+    os.replace(beside, folder)
 
 
 def write_text(path: Path, text: str) -> None:

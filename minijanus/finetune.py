@@ -21,6 +21,7 @@ from minijanus.language import DESCRIBE
 from minijanus.picture_cache import PictureCache
 from minijanus.progress import begun_with, check_config
 from minijanus.records import IMAGE, Record, about_pictures, shuffled_place, turns
+from minijanus.sequence import to_sequence
 from minijanus.text import Tokenizer
 from minijanus.train import prepare_step, run_stage, stage_loss
 
@@ -52,7 +53,10 @@ class PictureFolder:
     @staticmethod
     def _caption(path: Path) -> str:
         beside = path.with_suffix(".txt")
-        text = beside.read_text(encoding="utf-8") if beside.exists() else ""
+        try:  # "-sig": without the mark that some editors put before the text
+            text = beside.read_text(encoding="utf-8-sig") if beside.exists() else ""
+        except UnicodeDecodeError as error:
+            raise UserError(f"{beside} is not in UTF-8: save it so.") from error
         if not text.split():
             raise UserError(f"{path} has no caption: write one into {beside.name}.")
         return " ".join(text.split())
@@ -60,12 +64,16 @@ class PictureFolder:
     def record(self, task: str, index: int, stage: int, category: bool = False) -> Record:
         """Sample `index` of a task, as stage III reads it; each pass has its own order."""
         place = shuffled_place(self.seed, self.name, task, index, len(self.pictures))
-        picture, words = open_picture(self.pictures[place]), self.captions[place]
-        said = (
-            (words, IMAGE) if task == "generation" else (about_pictures(DESCRIBE, 3), words)
-        )
+        picture = open_picture(self.pictures[place])
         # No key: another model, or a picture put in its place, would find what was kept.
-        return Record(task, [picture], turns(*said))
+        return Record(task, [picture], self.messages(task, place))
+
+    def messages(self, task: str, place: int) -> list[dict[str, str]]:
+        """What is said about the picture at a place of the folder."""
+        words = self.captions[place]
+        if task == "generation":
+            return turns(words, IMAGE)
+        return turns(about_pictures(DESCRIBE, 3), words)
 
     def text(self, index: int) -> str:
         """No text of its own: fine-tuning has none."""
@@ -144,7 +152,9 @@ def one_step(
     caches = {name: PictureCache(nowhere, p, {}) for name, p in janus.pathways.items()}
     started = time.monotonic()
     samples = prepare_step(cfg, stage, source, tokenizer, janus.lengths(), 0)
-    loss = stage_loss(stage, janus, caches, *samples)["loss"]
+    bf16 = cfg.bf16 and janus.device.type == "cuda"  # as the run itself computes
+    with torch.autocast(janus.device.type, torch.bfloat16, bf16):
+        loss = stage_loss(stage, janus, caches, *samples)["loss"]
     loss.backward()
     janus.zero_grad(set_to_none=True)
     loss.item()  # waits until a GPU is done
@@ -165,14 +175,9 @@ def finetune(
     on where an earlier call stopped. UserError if it cannot train or would overwrite.
     """
     check(janus, stage, out, rank)
-    begun_with(
-        out,
-        {
-            "model": checkpoint.fingerprint(janus),
-            "folder of pictures": source.name,
-            "rank of adapters": str(rank),
-        },
-    )
+    given = {"model": checkpoint.fingerprint(janus), "folder of pictures": source.name}
+    begun_with(out, given | {"rank of adapters": str(rank)})
+    check_lengths(janus, source, stage)
     cfg = replace(janus.cfg, stages=(*janus.cfg.stages[:2], stage))
     tokenizer, named = janus.pretrained.tokenizer, janus.set_stage(stage)
     if rank:
@@ -210,16 +215,31 @@ def check(janus: Janus, stage: Stage, out: Path, rank: int) -> None:
         )
 
 
+def check_lengths(janus: Janus, source: PictureFolder, stage: Stage) -> None:
+    """UserError names the first caption that is too long for the model."""
+    tokenizer, most = janus.pretrained.tokenizer, janus.cfg.max_positions
+    for place, path in enumerate(source.pictures):
+        for task in ("understanding", "generation"):
+            record = Record(task, [None], source.messages(task, place))
+            n = len(to_sequence(record, stage, tokenizer, janus.lengths()).ids)
+            if n > most:
+                raise UserError(
+                    f"the caption of {path} is {n - most} tokens too long for this model: "
+                    f"shorten {path.with_suffix('.txt').name}."
+                )
+
+
 def save(janus: Janus, target: Path) -> None:
     """The model as a folder of the layout that it came from."""
     kept = janus.pretrained
     if kept.layout != "minijanus":
         janus.save_pretrained(target, kept.layout)
         return
-    kept.tokenizer.save(target / "tokenizer.json")
     tensors: dict[str, Tensor] = janus.state_dict()
     manifest = {"preset": janus.cfg.name, "phase": "stage3", "finetuned": True}
-    checkpoint.save(target / "stage3.safetensors", tensors, manifest)
+    with checkpoint.whole_folder(target) as beside:
+        kept.tokenizer.save(beside / "tokenizer.json")
+        checkpoint.save(beside / "stage3.safetensors", tensors, manifest)
 
 
 def load_for_training(name_or_folder: str, device: torch.device) -> Janus:

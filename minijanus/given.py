@@ -101,6 +101,14 @@ def conversation(
     User and assistant speak in turn, the user first and last.
     """
     messages = turns(said) if isinstance(said, str) else list(said)
+    if isinstance(images, Image.Image):
+        raise UserError("images is one picture: give a list of pictures.")
+    if not all(isinstance(m.get(k), str) for m in messages for k in ("role", "content")):
+        raise UserError(
+            'a turn of the conversation is not as in {"role": "user", "content": "Why?"}: '
+            "write it so."
+        )
+    messages = [{**m, "content": m["content"].strip()} for m in messages]
     expected = turns(*[""] * len(messages))
     in_turn = [m["role"] for m in messages] == [m["role"] for m in expected]
     if len(messages) % 2 == 0 or not in_turn:
@@ -108,7 +116,7 @@ def conversation(
             "user and assistant do not speak in turn, the user first and last: put the "
             "conversation right."
         )
-    if not all(m["content"].strip() for m in messages):
+    if not all(m["content"] for m in messages):
         raise UserError("a turn of the conversation is empty: write something.")
     marks = sum(m["content"].count(IMAGE) for m in messages)
     if marks not in (0, len(images)):

@@ -23,22 +23,22 @@ from minijanus.template import read_do_normalize, read_template, read_tokenizer
 from minijanus.text import Tokenizer
 from minijanus.weights import (
     DTYPES,
+    SAFE,
     SHARD_BYTES,
     Shards,
-    has_weights,
     read_json,
     write_shards,
 )
 
 # The small files of either layout, which a folder of the same layout gets back.
-SMALL_FILES = re.compile(r"(?!.*index\.json$)[\w.-]+\.(json|jinja|model)")
+SMALL_FILES = re.compile(r"(?!.*index\.json$)[\w.-]+\.(json|jinja)")
 
 
 @dataclass(frozen=True)
 class Pretrained:
     """What stood in a model's folder beside the weights that it uses."""
 
-    layout: str  # "official", "transformers" or "minijanus"
+    layout: str  # "official", "transformers", "minijanus" or "parts"
     tokenizer: Tokenizer
     do_normalize: bool  # whether pixels to be understood go to [-1, 1], or stay in [0, 1]
     stage: int  # whose format it learned; a released model's is III
@@ -118,7 +118,7 @@ def local_folder(name_or_folder: str | Path) -> Path:
     try:
         small = ["*.json", "*.jinja"]
         got = Path(snapshot_download(name, allow_patterns=[*small, "model*.safetensors"]))
-        if not has_weights(got) or (got / "pytorch_model.bin.index.json").exists():
+        if not any((got / name).exists() for name in (SAFE, f"{SAFE}.index.json")):
             patterns = [*small, "pytorch_model*.bin"]
             got = Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # no network, no such name, no permission, a full disk
@@ -139,7 +139,7 @@ def save_pretrained(
     """Write a Janus and its tokenizer into a new folder, in the dtype it was loaded from.
 
     A folder of the layout that the model came from gets its own small files back. UserError
-    if the layout cannot hold this model, or if the folder already holds one.
+    if the layout cannot hold this model, or if the folder already holds something.
     """
     from minijanus.given import loaded  # whose imports would run in a circle
 
@@ -147,8 +147,6 @@ def save_pretrained(
     if layout not in LAYOUTS:
         raise UserError(f'there is no layout "{layout}": use one of {", ".join(LAYOUTS)}.')
     check_released(janus.cfg, layout)
-    if (folder / "config.json").exists() or has_weights(folder):
-        raise UserError(f"{folder} already holds a model: give a new folder.")
     tensors = tensors_in(janus, layout, kept.dtypes)
     if layout == "official":
         tensors |= kept.unused
@@ -158,9 +156,7 @@ def save_pretrained(
         files = small_files(
             janus.cfg, layout, kept.tokenizer, kept.do_normalize, dtype, is_tied(janus)
         )
-    write_shards(folder, tensors, shard_bytes)
-    for name, text in files.items():
-        if name != "config.json":
-            checkpoint.write_text(folder / name, text)
-    # Last: a folder without it is not taken for a model.
-    checkpoint.write_text(folder / "config.json", files["config.json"])
+    with checkpoint.whole_folder(folder) as beside:
+        write_shards(beside, tensors, shard_bytes)
+        for name, text in files.items():
+            checkpoint.write_text(beside / name, text)

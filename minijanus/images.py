@@ -5,6 +5,7 @@ whole canvas (short side to size, centre crop). Both give c h w in [-1, 1].
 """
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -20,20 +21,20 @@ SMALLEST_SIDE = 14  # the released code never resizes a side below this
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 
 
-def open_picture(path: str | Path) -> Image.Image:
+def open_picture(source: str | Path | BytesIO) -> Image.Image:
     """Read a picture as RGB: first frame, upright, transparency on white.
 
     UserError, one sentence, if there is no such file or it cannot be read whole.
     """
-    path = Path(path)
-    if path.is_dir() or not path.exists():
+    path = "a picture of the table" if isinstance(source, BytesIO) else Path(source)
+    if isinstance(path, Path) and (path.is_dir() or not path.exists()):
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"{path} {kind}: give the path of a picture file.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks about odd files are not for the user
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(source, formats=FORMATS) as image:
                 image.load()
                 return to_rgb(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -22,4 +22,9 @@ def totals(ratio: tuple[int, int, int], batch: int, steps: int) -> list[int]:
 def plan(ratio: tuple[int, int, int], batch: int, step: int) -> dict[str, range]:
     """The sample indices of each task in this step; every task has its own counter."""
     before, after = totals(ratio, batch, step), totals(ratio, batch, step + 1)
+    if any(a < b for b, a in zip(before, after, strict=True)):  # a batch of 1 can do that
+        raise ValueError(
+            f"a batch of {batch} is too small for the ratio {ratio}, as step {step} would "
+            "take a sample back: make the batch larger."
+        )
     return {task: range(*span) for task, *span in zip(TASKS, before, after, strict=True)}

@@ -148,11 +148,12 @@ def with_rows(table: Tensor, n: int, rows: dict[int, int | None]) -> Tensor:
     The paper does not say how new tokens begin: here near the mean of all rows.
     """
     mean, spread = table.mean(dim=0), table.std(dim=0)
-    new = mean + 0.1 * spread * torch.randn(n - len(table), table.shape[1])
-    longer = torch.cat([table, new])
+    longer = mean + 0.1 * spread * torch.randn(n, table.shape[1])
+    longer[: len(table)] = table
     for row, like in rows.items():
-        if like is not None:
-            longer[row] = table[like]
+        # A table may be longer than its tokenizer: a new token's row is there, untrained.
+        new = mean + 0.1 * spread * torch.randn(table.shape[1])
+        longer[row] = new if like is None else table[like]
     return longer
 
 

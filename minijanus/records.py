@@ -1,17 +1,18 @@
 """One plain record for every source of data (paper §4.2), and `datasets` tables as one.
 
-A source answers `record(task, index, stage, category)`, and `text(index)` and `told(index)`
-for the LLM's pre-training: `World` draws its answers, `DatasetSource` reads them from a
-table with columns kind, images, messages.
+A source answers `record(task, index, stage, category)`, `told(index)` for the LLM's
+pre-training and `text(index)` for the text tokenizer's: `World` draws its answers,
+`DatasetSource` reads them from a table with columns kind, images, messages.
 """
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from minijanus.layout import Box
 
@@ -53,7 +54,7 @@ class Source(Protocol):
         """Sample `index` of a task, in the form that this stage reads."""
 
     def text(self, index: int) -> str:
-        """One document of the LLM's pre-training."""
+        """One document, as plain text for the text tokenizer."""
 
     def told(self, index: int) -> Record:
         """One dialogue of the LLM's pre-training, of which the answers are learned."""
@@ -92,6 +93,14 @@ class DatasetSource:
         self.name, self.seed, self.table = name, seed, table
         kinds = table["kind"]
         self.rows = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in KINDS}
+        if strange := set(kinds) - set(KINDS):
+            raise ValueError(
+                f"{name} has rows of the kind {strange.pop()!r}: name them one of "
+                f"{', '.join(KINDS)}."
+            )
+        for kind, rows in self.rows.items():  # now, not after an hour of other phases
+            if not rows:
+                raise ValueError(f"{name} has no row whose kind is {kind!r}; add some.")
 
     def record(self, task: str, index: int, stage: int, category: bool = False) -> Record:
         """Sample `index` of a task; every pass over the rows has its own order.
@@ -99,13 +108,11 @@ class DatasetSource:
         Stage and category change nothing: a table says what its messages say.
         """
         rows = self.rows[task]
-        if not rows:
-            raise ValueError(f"{self.name} has no row whose kind is {task!r}; add some.")
         place = shuffled_place(self.seed, self.name, task, index, len(rows))
         return self._read(rows[place])
 
     def text(self, index: int) -> str:
-        """One document for the LLM's pre-training: a text row, its messages in lines."""
+        """One document for the text tokenizer: a text row, its messages in lines."""
         messages = self.record("text", index, stage=2).messages
         return "\n".join(message["content"] for message in messages)
 
@@ -127,13 +134,11 @@ class DatasetSource:
 
 
 def as_picture(value) -> Image.Image:
-    """A picture as `datasets` hands it out (decoded, or bytes / path), in RGB."""
-    from minijanus.images import to_rgb
+    """A picture as a table has it (decoded, bytes, or a path), upright and in RGB."""
+    from minijanus.images import open_picture, to_rgb
 
     if isinstance(value, Image.Image):
-        return to_rgb(value)
-    if value.get("bytes"):
-        from io import BytesIO
-
-        return to_rgb(Image.open(BytesIO(value["bytes"])))
-    return to_rgb(Image.open(value["path"]))
+        return to_rgb(ImageOps.exif_transpose(value))
+    if isinstance(value, str):
+        return open_picture(value)
+    return open_picture(BytesIO(value["bytes"]) if value.get("bytes") else value["path"])

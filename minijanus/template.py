@@ -74,7 +74,11 @@ def read_tokenizer(
     path = folder / "tokenizer.json"
     if not path.exists():
         raise UserError(f"{path} is missing: download it again.")
-    tokenizer = Tokenizer.load(path)
+    try:
+        tokenizer = Tokenizer.load(path)
+    except UserError as error:  # whose advice is for tokenizers trained here
+        fault = str(error).rpartition(": ")[0]
+        raise UserError(f"{fault}: download {path} again.") from error
     tokenizer.roles = roles
     if tokenizer.vocabulary > vocabulary:
         raise UserError(

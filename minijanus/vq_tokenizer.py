@@ -33,10 +33,13 @@ class Quantizer(nn.Module):
     @torch.no_grad()
     def nearest(self, z: Tensor) -> Tensor:
         """Id of the code closest to each unit vector, ... d -> ... (largest cosine)."""
-        # Half precision cannot tell thousands of codes apart, so no autocast here.
+        # Half precision cannot tell thousands of codes apart, whether it is autocast or the
+        # model's own, so both sides become float32 here.
+        table = self.embedding.weight
+        dtype = torch.promote_types(table.dtype, torch.float32)
         with torch.autocast(z.device.type, enabled=False):
-            codebook = self.codebook
-            return (z.to(codebook.dtype) @ codebook.T).argmax(dim=-1)
+            codebook = F.normalize(table.to(dtype), dim=-1)
+            return (z.to(dtype) @ codebook.T).argmax(dim=-1)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Straight-through codes b h w d, ids b h w, the two losses of unit vectors z."""

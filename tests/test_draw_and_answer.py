@@ -191,12 +191,16 @@ def test_drawing_refuses_bad_numbers(model, wrong, sentence):
         ([], 0, "the user first and last"),
         (turns("a", " ", "c"), 0, "is empty"),
         (turns(f"{IMAGE} a"), 2, "1 <image_placeholder> marks but 2 pictures"),
+        ([{"content": "a"}], 0, "is not as in"),
+        ([{"role": "user", "content": [{"type": "text", "text": "a"}]}], 0, "is not as in"),
     ],
 )
 def test_answering_refuses_bad_conversations(model, pictures, said, count, sentence):
     """Catches a conversation that the model would go on with in the user's name."""
     with pytest.raises(UserError, match=sentence):
         model.answer(said, images=pictures[:count])
+    with pytest.raises(UserError, match="give a list of pictures"):
+        model.answer("a", images=pictures[0])
 
 
 @pytest.mark.parametrize(

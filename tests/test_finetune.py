@@ -149,7 +149,7 @@ def test_what_it_costs_is_said(released):
     training = sum(p.numel() for _, p in named)
     said = cost(janus, named, 90.0)
     assert f"{training:,} of {whole:,}" in said and "about 1.5 minutes" in said
-    assert f"{(4 * whole + 12 * training) / 1e9:.1f} GB" in said
+    assert f"{(4 * whole + 12 * training) / 1e9:.3g} GB" in said
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,7 @@ def test_what_it_costs_is_said(released):
     [
         (lambda f: (f / "1.txt").unlink(), r"1\.PNG has no caption: write one into 1\.txt"),
         (lambda f: (f / "1.txt").write_text(" "), "has no caption"),
+        (lambda f: (f / "1.txt").write_bytes("Kätzchen".encode("latin-1")), "not in UTF-8"),
         (lambda f: (f / "1.PNG").write_bytes(b"no"), "is not a picture"),
         (lambda f: [p.unlink() for p in f.glob("*.PNG")], "holds no picture"),
     ],
@@ -166,6 +167,39 @@ def test_a_bad_folder_is_refused_before_training(pictures, harm, sentence):
     harm(pictures)
     with pytest.raises(UserError, match=sentence):
         PictureFolder(pictures)
+
+
+def test_a_mark_before_the_text_is_no_part_of_the_caption(pictures):
+    """Catches the byte order mark of some editors, which no caption begins with."""
+    (pictures / "1.txt").write_text("a cat", encoding="utf-8-sig")
+    assert PictureFolder(pictures).captions[1] == "a cat"
+
+
+def test_a_caption_too_long_is_named_before_training(released, pictures, tmp_path, capsys):
+    """Catches minutes of training that end at one long caption."""
+    (pictures / "1.txt").write_text("a dog and " * 3000)
+    command = ["train", "--model", str(released), "--data", str(pictures)]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "1.PNG is" in said and "tokens too long" in said and "shorten 1.txt" in said
+
+
+def test_a_save_that_fails_can_be_tried_again(released, pictures, tmp_path, monkeypatch):
+    """Catches a half-written folder that passes for the model, so that all is lost."""
+
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    out = tmp_path / "out"
+    command = ["train", "--model", str(released), "--data", str(pictures)]
+    command += ["--out", str(out), "--steps", "2", "--batch", "2"]
+    with monkeypatch.context() as disk:
+        disk.setattr("minijanus.weights.save_file", full)
+        assert main(command) != 0
+    assert (out / "finetune.safetensors").exists() and not (out / "model").exists()
+    assert main(command) == 0
+    assert Janus.from_pretrained(out / "model").pretrained.layout == "official"
+    assert not list(out.glob(".*"))
 
 
 def test_a_model_is_never_overwritten(released, pictures, tmp_path, capsys):

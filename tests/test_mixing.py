@@ -52,6 +52,14 @@ def test_the_remainder_goes_to_the_largest_and_is_carried():
     assert steps == [[1, 1, 2], [1, 1, 2], [0, 2, 2], [1, 1, 2], [1, 1, 2]]
 
 
+def test_a_step_that_would_take_a_sample_back_is_refused():
+    """Catches a sample that is served twice: after 9, 10, 11 steps of one sample the
+    rounded totals of 3:3:1 are (4, 4, 1), (4, 4, 2), (5, 5, 1)."""
+    assert counts((3, 3, 1), 1, 9) == [0, 0, 1]
+    with pytest.raises(ValueError, match="make the batch larger"):
+        plan((3, 3, 1), 1, 10)
+
+
 @pytest.mark.parametrize("batch", [4, 7, 10])
 def test_each_task_counts_its_own_samples_without_gap(batch):
     """Catches one counter for all tasks: another mix would then show other samples."""

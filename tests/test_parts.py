@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from minijanus.janus import Janus
 from minijanus.lab import UserError
+from minijanus.parts import with_rows
 from minijanus.text import BOI, BOS, EOS, IMAGE, PAD
 
 transformers = pytest.importorskip("transformers")
@@ -118,6 +119,18 @@ def test_new_tokens_stand_behind_the_old_ones(janus, llama):
     assert torch.equal(table[90], before[3]) and torch.equal(table[91], before[4])
     assert len(table.unique(dim=0)) == len(table) - 2, "new tokens differ from each other"
     assert janus.text_head.weight is not table
+
+
+def test_new_tokens_are_new_where_the_table_was_longer_than_its_tokenizer():
+    """Catches rows of padding, never trained, that BOI and the like would keep."""
+    torch.manual_seed(0)
+    table = torch.cat([torch.randn(90, 8), torch.zeros(10, 8)])
+    longer = with_rows(table, 102, {90: 3, 91: None, 101: None})
+    assert len(longer) == 102 and torch.equal(longer[:90], table[:90])
+    assert torch.equal(longer[90], table[3])
+    assert longer[91].abs().sum() > 0 and longer[101].abs().sum() > 0
+    assert not torch.equal(longer[91], longer[101])
+    assert (longer[91] - table.mean(dim=0)).norm() < table.std(dim=0).norm()
 
 
 def test_it_can_be_saved_and_comes_back(janus, tmp_path):

@@ -7,7 +7,8 @@ import datasets
 import pytest
 from PIL import Image
 
-from minijanus.records import IMAGE, DatasetSource, turns
+from minijanus.lab import UserError
+from minijanus.records import IMAGE, DatasetSource, as_picture, turns
 
 
 def png(colour: str) -> bytes:
@@ -77,3 +78,23 @@ def test_a_table_that_does_not_fit_is_told_in_one_sentence(tmp_path: Path) -> No
     table(2).save_to_disk(str(tmp_path / "b"))
     with pytest.raises(ValueError, match="'generation'; add some"):
         DatasetSource(str(tmp_path / "b")).record("generation", 0, 2)
+
+
+def test_a_picture_of_a_table_is_upright_however_it_is_kept(tmp_path: Path) -> None:
+    """Catches a phone's photo on its side: its turn is written in EXIF, not in pixels."""
+    lying = Image.new("RGB", (8, 4), "red")
+    turn = Image.Exif()
+    turn[0x0112] = 6  # to be turned by a quarter
+    lying.save(tmp_path / "photo.png", exif=turn)
+    data = (tmp_path / "photo.png").read_bytes()
+    kept = [str(tmp_path / "photo.png"), {"bytes": data, "path": None}]
+    kept += [{"bytes": None, "path": str(tmp_path / "photo.png")}]
+    kept += [Image.open(tmp_path / "photo.png")]
+    assert [as_picture(value).size for value in kept] == [(4, 8)] * 4
+
+
+def test_bytes_that_would_start_a_program_are_refused() -> None:
+    """Catches EPS, which Pillow hands to Ghostscript."""
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
+    with pytest.raises(UserError, match="a picture of the table is not a picture"):
+        as_picture({"bytes": eps, "path": None})

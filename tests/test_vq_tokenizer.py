@@ -108,6 +108,16 @@ def test_search_is_not_in_half_precision():
         assert_close(quantizer.nearest(z), expected)
 
 
+def test_a_model_in_half_precision_searches_in_full():
+    """Catches products of bfloat16, in which the first of many equal codes wins."""
+    torch.manual_seed(0)
+    quantizer = Quantizer(replace(CFG, n_codes=4096)).to(torch.bfloat16)
+    z = F.normalize(torch.randn(500, CFG.d_code), dim=-1).to(torch.bfloat16)
+    table = F.normalize(quantizer.embedding.weight.double(), dim=-1)
+    expected = (z.double() @ table.T).argmax(dim=-1)
+    assert (quantizer.nearest(z) == expected).float().mean() > 0.99
+
+
 def test_straight_through_gradient():
     """Catches a missing detach: the gradient must pass the codes as if they were z."""
     quantizer = Quantizer(CFG)
