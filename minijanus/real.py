@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from minijanus.config import TINY
@@ -45,7 +46,8 @@ def spread_codes(tokenizer: VQTokenizer, pixels: Tensor) -> None:
     Untrained it gives nearly one vector everywhere, and with it one code.
     """
     last = tokenizer.quant_conv
-    latents = last(tokenizer.encoder(pixels)).permute(1, 0, 2, 3).flatten(1).double()
+    latents = last(tokenizer.encoder(pixels)).double()
+    latents = rearrange(latents, "b d h w -> d (b h w)")
     mean = latents.mean(dim=1)
     values, vectors = torch.linalg.eigh(torch.cov(latents))
     whiten = (vectors / values.sqrt()) @ vectors.T
