@@ -35,6 +35,9 @@ def minutes(folder: Path) -> dict[str, float]:
 def main() -> int:
     """Compare the two files of scores."""
     files = RESULTS / "scores.json", RESULTS / "rerun" / "scores.json"
+    if not files[1].exists():
+        print(f"{files[1]} is not there: run the two commands of the docstring first.")
+        return 2
     shipped, rerun = (json.loads(path.read_text(encoding="utf-8")) for path in files)
     outside = []
     for name, one in shipped.items():

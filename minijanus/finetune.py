@@ -175,9 +175,9 @@ def finetune(
     on where an earlier call stopped. UserError if it cannot train or would overwrite.
     """
     check(janus, stage, out, rank)
+    check_lengths(janus, source, stage)
     given = {"model": checkpoint.fingerprint(janus), "folder of pictures": source.name}
     begun_with(out, given | {"rank of adapters": str(rank)})
-    check_lengths(janus, source, stage)
     cfg = replace(janus.cfg, stages=(*janus.cfg.stages[:2], stage))
     tokenizer, named = janus.pretrained.tokenizer, janus.set_stage(stage)
     if rank:

@@ -70,11 +70,9 @@ def caption_pairs(
     and mask (b + r) t, first the pictures' captions, then the parts' words.
     """
     indices = range(step * cfg.siglip.batch, (step + 1) * cfg.siglip.batch)
-    records = [source.record("understanding", index, stage=1) for index in indices]
+    records = [source.record("understanding", index, stage=0) for index in indices]
     images = [understanding_pixels(r.images[0], cfg.image_size) for r in records]
-    # Only what a caption says of things (see step_loss), and without a full stop: one that
-    # was cut must equal one that was short.
-    captions = [r.messages[-1]["content"].partition(". ")[0] for r in records]
+    captions = [r.messages[-1]["content"] for r in records]
     parts = [(n, *region) for n, r in enumerate(records) for region in r.regions]
     picture = torch.tensor([n for n, *_ in parts], dtype=torch.long)
     inside = tokens_inside([box for _, box, _ in parts], cfg.image_size // cfg.und_patch)
@@ -100,8 +98,8 @@ def train_siglip(
         # Differs: SigLIP matches whole pictures with captions; here each thing's box is
         # matched with its name as well, or a short run would hardly learn what is where.
         # Differs: a bare square of every fourth picture is matched with the background's
-        # colour, which captions here leave out. Never named, backgrounds are not learned
-        # by the LLM either; named in every picture, they slow down the learning of things.
+        # colour, which captions leave out here. Never named, backgrounds are not learned by
+        # the LLM either; named in every picture, they slow down the learning of things.
         image = model.parts_embedding(pixels, picture, inside).float()
         text = model.text_embedding(ids, mask).float()
         match = same_caption(ids)

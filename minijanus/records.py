@@ -51,7 +51,7 @@ class Source(Protocol):
     name: str  # tells this source's pictures from another one's
 
     def record(self, task: str, index: int, stage: int, category: bool = False) -> Record:
-        """Sample `index` of a task, in the form that this stage reads."""
+        """Sample `index` of a task, in the form that this stage reads; 0: SigLIP."""
 
     def text(self, index: int) -> str:
         """One document, as plain text for the text tokenizer."""

@@ -41,11 +41,6 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def has_weights(folder: Path) -> bool:
-    """Whether a folder holds weights under a name that is looked for."""
-    return any((folder / name).exists() for name in WEIGHT_FILES)
-
-
 def shard_files(folder: Path) -> list[Path]:
     """The files that hold a folder's weights; UserError names what is missing."""
     found = next((folder / name for name in WEIGHT_FILES if (folder / name).exists()), None)

@@ -93,7 +93,7 @@ class World:
         return compose(size or self.cfg.image_size, BACKGROUNDS[scene.background], things)
 
     def record(self, task: str, index: int, stage: int, category: bool = False) -> Record:
-        """Sample `index` of a task in the form that this stage learns from."""
+        """Sample `index` of a task in the form that this stage learns from; 0: SigLIP."""
         if task == "text":
             return self._text_record(index, stage)
         if task == "generation":
@@ -146,9 +146,12 @@ class World:
 
     def _understanding_record(self, index: int, stage: int) -> Record:
         scene = self.scene("scene", index)
-        rng = self.rng(f"scene words {stage}", index)
-        if stage == 1:
-            said = [IMAGE, long_caption(scene, rng)]
+        rng = self.rng(f"scene words {max(stage, 1)}", index)
+        if stage < 2:
+            words = long_caption(scene, rng)
+            # SigLIP reads of things alone (pretrain.py), and no full stop: a caption that
+            # was cut must equal one that was short.
+            said = [IMAGE, words if stage else words.partition(". ")[0]]
         else:
             question, *rest = self._said(scene, rng, stage)
             said = [about_pictures(question, stage), *rest]

@@ -86,7 +86,7 @@ class MicroSource:
         elif stage == 3:
             question = IMAGE + "\nwhat is this?"
             messages, pictures = turns(question, caption, "is it red?", "yes."), 1
-        elif stage == 1:
+        elif stage < 2:
             messages, pictures = turns(IMAGE, caption), 1
         elif index % 3 == 0:
             messages, pictures = turns(IMAGE + DESCRIBE, caption), 1
