@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from einops import rearrange
 
+from minijanus.folders import TINY_FOLDER
 from minijanus.images import generation_pixels
-from minijanus.load import SHIPPED, load_janus
+from minijanus.load import load_janus
 from minijanus.world import World
 
 SCENES = 300
@@ -48,4 +49,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED / "tiny")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else TINY_FOLDER)

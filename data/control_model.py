@@ -21,18 +21,17 @@ from pathlib import Path
 
 from minijanus import checkpoint
 from minijanus.config import TINY
+from minijanus.folders import RUNS, SHIPPED, TINY_FOLDER
 from minijanus.lab import UserError, device
 from minijanus.load import ship
 from minijanus.train import train_all
 from minijanus.world import World
 
-REPO = Path(__file__).resolve().parents[1]
-TINY_FOLDER = REPO / "data" / "checkpoints" / "tiny"
-RUN = REPO / "data" / "runs" / "control"
-CONTROL = REPO / "data" / "checkpoints" / "control"
+RUN = RUNS / "control"
+CONTROL = SHIPPED / "control"
 CFG = replace(TINY, name="control")  # or the run could be shipped in the place of tiny
 SHARED = ("siglip", "vq")  # phases that read no text but captions in English
-SHIPPED = ("vq", "stage3")  # all that `load_janus` reads
+NEEDED = ("vq", "stage3")  # all that `load_janus` reads
 
 
 def start(run: Path) -> None:
@@ -60,7 +59,7 @@ def main() -> int:
             deadline = time.monotonic() + 60 * args.minutes
             train_all(CFG, RUN, World(CFG, foreign=False), device(), deadline)
         else:
-            ship(RUN, CONTROL, TINY.name, SHIPPED)
+            ship(RUN, CONTROL, TINY.name, NEEDED)
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from minijanus.folders import TINY_FOLDER
 from minijanus.limits import features, linear_map
-from minijanus.load import SHIPPED, load_janus
+from minijanus.load import load_janus
 from minijanus.scenes import Scene
 from minijanus.world import World
 
@@ -70,6 +71,6 @@ def main(folder: Path, phase: str) -> None:
 
 if __name__ == "__main__":
     main(
-        Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED / "tiny",
+        Path(sys.argv[1]) if len(sys.argv) > 1 else TINY_FOLDER,
         sys.argv[2] if len(sys.argv) > 2 else "stage3",
     )

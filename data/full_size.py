@@ -22,16 +22,15 @@ import torch
 
 from minijanus import checkpoint
 from minijanus.config import PAPER, Config
+from minijanus.folders import RESULTS, RUNS, TINY_FOLDER
 from minijanus.hub import Pretrained
 from minijanus.janus import Janus
 from minijanus.lab import UserError
-from minijanus.load import SHIPPED
 from minijanus.parity import random_janus
 from minijanus.text import Tokenizer
 
-REPO = Path(__file__).resolve().parents[1]
-FOLDER = REPO / "data" / "runs" / "full_size"
-RESULTS = REPO / "data" / "results" / "full_size.json"
+FOLDER = RUNS / "full_size"
+FOUND = RESULTS / "full_size.json"
 PROMPT, QUESTION = "a photo of a red car", "What is in the picture?"
 WORDS = 32  # tokens of the answer; random weights hardly ever end one
 DTYPES = ("float32", "bfloat16", "float16")
@@ -45,7 +44,7 @@ def make(cfg: Config, folder: Path) -> None:
     """
     janus = random_janus(cfg).to(torch.bfloat16)
     dtypes = dict.fromkeys(janus.state_dict(), torch.bfloat16)
-    tokenizer = Tokenizer.load(SHIPPED / "tiny" / "tokenizer.json")
+    tokenizer = Tokenizer.load(TINY_FOLDER / "tokenizer.json")
     janus.pretrained = Pretrained("minijanus", tokenizer, True, 3, dtypes, {}, {})
     janus.save_pretrained(folder)
 
@@ -106,9 +105,9 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    kept = json.loads(FOUND.read_text(encoding="utf-8")) if FOUND.exists() else {}
     text = json.dumps(kept | {args.dtype: found}, indent=1)
-    checkpoint.write_text(RESULTS, text + "\n")
+    checkpoint.write_text(FOUND, text + "\n")
     return 0
 
 

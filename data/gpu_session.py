@@ -23,13 +23,14 @@ from torch import Tensor
 from minijanus import checkpoint
 from minijanus.config import PRESETS
 from minijanus.evaluate import evaluate
+from minijanus.folders import RUNS
 from minijanus.judge_training import train_judge
 from minijanus.lab import device
 from minijanus.loop import Stopped
 from minijanus.train import train_all
 from minijanus.world import World
 
-RUN = Path(__file__).parent / "runs" / "small"
+RUN = RUNS / "small"
 SHARD = 15_000_000  # bytes
 # Stage III trains all but the VQ tokenizer, so its file and the VQ's are a whole Janus.
 NEEDED = ("vq", "stage3", "judge")

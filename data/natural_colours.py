@@ -14,7 +14,8 @@ from PIL import Image
 from minijanus.checkpoint import write_text
 from minijanus.concepts import COLOURS, small_concepts
 from minijanus.config import SMALL
-from minijanus.sprites import DATA, cut_out, rows
+from minijanus.folders import RESULTS
+from minijanus.sprites import cut_out, rows
 
 SHARE = 0.5  # of a drawing's opaque pixels
 HUE = 20 / 360  # how far from a colour's own hue a pixel may be
@@ -44,7 +45,7 @@ def main() -> None:
         natural = [c for c in COLOURS if max(s[c] for s in seen) > SHARE]
         if natural:
             found[concept.name] = natural
-    path = DATA / "results" / "natural_colours.json"
+    path = RESULTS / "natural_colours.json"
     write_text(path, json.dumps(found, indent=0, sort_keys=True) + "\n")
     print(f"{len(found)} concepts have a colour by nature; written to {path.name}")
 

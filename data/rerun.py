@@ -12,10 +12,9 @@ by the phases' own clocks; exits 1 if a score that has a bar lies outside.
 import json
 from pathlib import Path
 
-from minijanus.load import PHASES, SHIPPED
+from minijanus.folders import RESULTS, RUNS, TINY_FOLDER
+from minijanus.load import PHASES
 
-REPO = Path(__file__).resolve().parents[1]
-RESULTS = REPO / "data" / "results"
 BARS = (
     *("geneval_mini.overall", "pope_mini.accuracy", "vqa_mini.accuracy"),
     "text.loss_ratio",
@@ -51,8 +50,8 @@ def main() -> int:
         verdict = "inside" if inside else "OUTSIDE"
         print(f"{bar} {name:26} {value:.3f}  shipped [{low:.3f}, {high:.3f}]  {verdict}")
     for name, folder in (
-        ("shipped", SHIPPED / "tiny"),
-        ("rerun", REPO / "data/runs/rerun"),
+        ("shipped", TINY_FOLDER),
+        ("rerun", RUNS / "rerun"),
     ):
         took = minutes(folder)
         parts = ", ".join(f"{phase} {value:.1f}" for phase, value in took.items())

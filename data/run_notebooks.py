@@ -16,10 +16,10 @@ import nbformat
 from nbclient import NotebookClient
 
 from minijanus.checkpoint import write_text
+from minijanus.folders import REPO, RESULTS
 
-REPO = Path(__file__).resolve().parents[1]
 FOLDER = REPO / "notebooks"
-TIMES = REPO / "data" / "results" / "notebook_times.json"
+TIMES = RESULTS / "notebook_times.json"
 MOST = 60  # seconds a cell, as in `make test`
 LINKS = re.compile(r"^(← )?\[\d\d · .*\Z", re.MULTILINE)
 RUNS_IN = re.compile(r"\*runs in\* .*? on two CPU cores")

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from minijanus.config import TINY
+from minijanus.folders import TINY_FOLDER
 from minijanus.images import generation_pixels
 from minijanus.janus import Janus
 from minijanus.language import description
-from minijanus.load import SHIPPED, load_janus
+from minijanus.load import load_janus
 from minijanus.pretrain import PLAIN_TEXT
 from minijanus.questions import ask, several
 from minijanus.records import Record, turns
@@ -116,7 +117,7 @@ def show(before: str, numbers: dict[str, float]) -> None:
 def train(task: str, narrow: bool, rate: float, steps: int) -> None:
     """Train from nothing at a constant rate and print what held-out scenes say."""
     # The shipped encoders; what no phase up to "vq" trains is new, by the config's seed.
-    janus, tokenizer, _ = load_janus(SHIPPED / "tiny", "vq")
+    janus, tokenizer, _ = load_janus(TINY_FOLDER, "vq")
     janus.requires_grad_(False)
     if narrow:
         start_narrow(janus)
@@ -152,7 +153,7 @@ def main() -> None:
     if args.task != "shipped":
         train(args.task, args.narrow, args.rate, args.steps)
         return
-    janus, tokenizer, _ = load_janus(SHIPPED / "tiny")
+    janus, tokenizer, _ = load_janus(TINY_FOLDER)
     for split in ("train", "heldout"):
         show(f"{split}:", code_losses(tokenizer, World(TINY, split), janus))
 

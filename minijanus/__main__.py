@@ -8,18 +8,10 @@ import math
 import sys
 from pathlib import Path
 
-from minijanus.commands import (
-    RUNS,
-    SHIPPED,
-    ask,
-    chat,
-    doctor,
-    draw,
-    ship,
-    train,
-)
+from minijanus.commands import ask, chat, doctor, draw, ship, train
 from minijanus.commands_measure import evaluate, judge, parity, report, tables
 from minijanus.config import PRESETS
+from minijanus.folders import RUNS, TINY_FOLDER
 
 PROBLEM, STOPPED = 2, 130  # exit codes; 130 is what shells expect after Ctrl-C
 
@@ -59,12 +51,18 @@ def command(commands, run) -> argparse.ArgumentParser:
     return parser
 
 
-def add_model(new: argparse.ArgumentParser) -> None:
-    """The options that say which trained model to use."""
-    add = new.add_argument
+def add_checkpoint(new: argparse.ArgumentParser) -> None:
+    """The option that says where a trained model lies."""
     where = "checkpoints (data/checkpoints/tiny)"
-    add("--checkpoint", type=Path, default=SHIPPED, metavar="FOLDER", help=where)
-    add("--phase", default="stage3", help="the model as it was after this phase (stage3)")
+    add = new.add_argument
+    add("--checkpoint", type=Path, default=TINY_FOLDER, metavar="FOLDER", help=where)
+
+
+def add_model(new: argparse.ArgumentParser) -> None:
+    """The options that say which trained model to use, and after which phase."""
+    add_checkpoint(new)
+    what = "the model as it was after this phase (stage3)"
+    new.add_argument("--phase", default="stage3", help=what)
 
 
 def add_released(new: argparse.ArgumentParser) -> None:
@@ -131,7 +129,7 @@ def add_measures(commands) -> None:
     new = command(commands, evaluate)
     add = new.add_argument
     add("--json", type=Path, help="(data/results/scores.json, with --suite mini.json)")
-    add("--judge", type=Path, default=SHIPPED, help="its folder (the shipped)")
+    add("--judge", type=Path, default=TINY_FOLDER, help="its folder (the shipped)")
     add("--suite", metavar="NAME", help="a benchmark in miniature, or mini: all of them")
     add("--shard", default="1/1", metavar="I/N", help="with --suite: the I-th of N parts")
     add("--units", type=steps, metavar="N", help="with --suite: only N a part (all)")
@@ -167,7 +165,7 @@ def make_parser() -> argparse.ArgumentParser:
     new = command(commands, report)
     new.add_argument("--only", help="one of tables, sheet, answers (all)")
     new.add_argument("--guidance", type=float, default=5.0, metavar="S", help="(5)")
-    add_model(new)
+    add_checkpoint(new)
     command(commands, doctor)
     return parser
 

@@ -9,10 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from minijanus.config import PRESETS, Config
+from minijanus.folders import DATA, RUNS, SHIPPED
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-SHIPPED = DATA / "checkpoints" / "tiny"
-RUNS = DATA / "runs"
 SILENCE = "(the model says nothing)"
 
 
@@ -105,11 +103,17 @@ def input_line(prompt: str) -> str:
 
 def model_of(args: argparse.Namespace):
     """The model that the options ask for, its tokenizer and its stage."""
-    from minijanus.lab import device
+    from minijanus.lab import UserError, device
 
     if args.model is None:
-        from minijanus.load import load_janus
+        from minijanus.load import PHASES, load_janus
 
+        untrained = PHASES[: PHASES.index("llm")]
+        if args.phase in untrained:
+            raise UserError(
+                f"the language model after {args.phase} is not trained yet: choose --phase "
+                "llm or later."
+            )
         return load_janus(args.checkpoint, args.phase, device())
     from minijanus.given import loaded
     from minijanus.janus import Janus
@@ -186,7 +190,7 @@ def ship(args: argparse.Namespace) -> int:
     from minijanus import checkpoint, load
 
     _, manifest = checkpoint.load(args.run / f"{load.PHASES[-1]}.safetensors")
-    folder = DATA / "checkpoints" / manifest["preset"]
+    folder = SHIPPED / manifest["preset"]
     load.ship(args.run, folder, manifest["preset"])
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     print(f"{folder}: {size:.1f} MB")

@@ -5,8 +5,9 @@ Each imports what it needs when it runs, so that --help answers at once.
 
 import argparse
 
-from minijanus.commands import DATA, model_of
+from minijanus.commands import model_of
 from minijanus.config import PRESETS
+from minijanus.folders import RESULTS
 
 
 def report(args: argparse.Namespace) -> int:
@@ -34,10 +35,10 @@ def evaluate(args: argparse.Namespace) -> int:
 
     if args.suite:
         found = suites(args)
-    elif args.model:
-        raise UserError("--model is measured by suites: add --suite mini.")
+    elif args.model or args.phase != "stage3":
+        raise UserError("--model and --phase are measured by suites: add --suite mini.")
     else:
-        out = args.json or DATA / "results" / "scores.json"
+        out = args.json or RESULTS / "scores.json"
         found = measure(args.checkpoint, args.judge, out)
     for name, one in found.items():
         low, high = one["low"], one["high"]
@@ -58,7 +59,7 @@ def suites(args: argparse.Namespace) -> dict[str, dict]:
     if args.units and args.json is None:
         raise UserError("--units only tries a suite: name a file for it with --json.")
     shard = shard_of(args.shard)
-    out = args.json or DATA / "results" / "mini.json"
+    out = args.json or RESULTS / "mini.json"
     how = (args.judge, args.guidance, out, shard, args.units)
     return run_suites(args.suite, model_of(args), *how)
 
@@ -72,7 +73,7 @@ def parity(args: argparse.Namespace) -> int:
 
     found = compare(args.full)
     name = "parity_full.json" if args.full else "parity.json"
-    out = args.json or DATA / "results" / name
+    out = args.json or RESULTS / name
     write_text(out, json.dumps(found, indent=1) + "\n")
     for row in found["rows"]:
         held = "holds" if row["holds"] else "FAILS"
@@ -83,8 +84,15 @@ def parity(args: argparse.Namespace) -> int:
 
 def tables(args: argparse.Namespace) -> int:
     """Print Tables 2 to 5 of the paper with our own rows, and draw Figure 1's radar."""
-    from minijanus.paper_tables import main_tables
+    from minijanus.paper_tables import NOTES, measured, numbered_table
+    from minijanus.radar import radar
 
-    results = DATA / "results"
-    main_tables(args.json or results / "mini.json", results)
+    path = args.json or RESULTS / "mini.json"
+    scores = measured(path)
+    if not path.exists():
+        print(f"{path} is not there: `python -m minijanus evaluate` makes it.\n")
+    for number in NOTES:
+        print(f"Table {number}\n\n{numbered_table(number, scores)}\n")
+    radar(scores, path.with_name("radar.png"))  # beside the scores that it shows
+    print(path.with_name("radar.png"))
     return 0

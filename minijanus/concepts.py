@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from zlib import crc32
+
+from minijanus.folders import RESULTS
 
 HELD_OUT_STYLE = "noto-v1"  # no training picture of any phase is drawn in it
 HELD_OUT_SHARE = 10  # about one in ten combinations, and one in ten scenes, is held out
@@ -205,7 +206,7 @@ def natural_colours() -> dict[str, list[str]]:
 
 def result(name: str) -> dict:
     """What a script of data/ found, from data/results."""
-    path = Path(__file__).parents[1] / "data" / "results" / f"{name}.json"
+    path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -42,7 +42,7 @@ class Stage(Phase):
     ratio: tuple[int, int, int] = (1, 0, 1)  # understanding : text : generation
     template: str = "plain"  # "plain": contents joined; "chat": User / Assistant turns
     scored_text: str = "all"  # "all": every text token; "answers": the assistant's only
-    system_prompt: bool = False  # the released one, before questions about pictures
+    system_prompt: bool = False  # the released one, before all but drawing prompts
     category_first: float = 0.0  # share of the steps that draw category pictures
     first_sentence: float = 0.0  # how often a drawing caption keeps only its first sentence
     drop_condition: float = 0.1  # how often the prompt becomes PAD (paper fn. 2)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
+from minijanus.folders import REPO
+
 if TYPE_CHECKING:  # drawing a figure takes matplotlib; the command line starts without it
     from matplotlib.figure import Figure
 
-REPO = Path(__file__).resolve().parents[1]
 DPI = 80  # keeps an executed notebook under its 300 KB
 TITLE = 26  # letters in one line above a picture of a grid
 

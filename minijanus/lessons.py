@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from minijanus.config import PRESETS, Stage
+from minijanus.folders import SHIPPED
 from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.janus import Janus
 from minijanus.lab import UserError, device, wanted_preset
-from minijanus.load import PHASES, SHIPPED, load_janus
+from minijanus.load import PHASES, load_janus
 from minijanus.sequence import pack, to_sequence
 from minijanus.text import Tokenizer
 from minijanus.train import train_stage

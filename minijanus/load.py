@@ -17,7 +17,6 @@ from minijanus.siglip import SigLIP
 from minijanus.text import Tokenizer
 
 PHASES = ("siglip", "vq", "llm", "stage1", "stage2", "stage3")
-SHIPPED = Path(__file__).parent.parent / "data" / "checkpoints"
 NOT_JANUS = "siglip."  # SigLIP's text tower and pooling head, shipped for notebooks only
 SIGLIP_NAMES = {  # SigLIP's own names -> those in its checkpoint; Janus keeps the first
     "vision.": "und.encoder.",

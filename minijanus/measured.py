@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from minijanus.tables import DATA, cell, table
+from minijanus.folders import RESULTS
+from minijanus.tables import cell, table
 
 
 def score_rows(path: Path, keys: tuple[str, ...]) -> list[list[str]]:
@@ -17,7 +18,7 @@ def score_rows(path: Path, keys: tuple[str, ...]) -> list[list[str]]:
 
 def scores_table() -> str:
     """Every measured score with its interval, floor and ceiling."""
-    path = DATA / "results" / "scores.json"
+    path = RESULTS / "scores.json"
     if not path.exists():
         return "Not measured yet: `python -m minijanus evaluate`."
     head = ["Measure", "Value", "Low", "High", "Floor", "Ceiling", "n", "Conditions"]
@@ -26,7 +27,7 @@ def scores_table() -> str:
 
 def suites_table() -> str:
     """Every number of the benchmarks in miniature, with both floors and the ceiling."""
-    path = DATA / "results" / "mini.json"
+    path = RESULTS / "mini.json"
     if not path.exists():
         return "Not measured yet: `python -m minijanus evaluate --suite mini`."
     head = ["Measure", "Value", "Low", "High", "Guess", "Blind", "Ceiling", "Units"]
@@ -36,8 +37,7 @@ def suites_table() -> str:
 
 def languages_table() -> str:
     """Figure 8 in miniature: drawings from each language's prompts, and the control's."""
-    results = DATA / "results"
-    paths = (results / "mini.json", results / "control" / "languages.json")
+    paths = (RESULTS / "mini.json", RESULTS / "control" / "languages.json")
     tiny, control = (
         json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         for path in paths
@@ -62,7 +62,7 @@ def interval(found: dict | None) -> str:
 
 def parity_table() -> str:
     """How far every part is from transformers' port of Janus, on random weights."""
-    path = DATA / "results" / "parity.json"
+    path = RESULTS / "parity.json"
     if not path.exists():
         return "Not measured yet: `python -m minijanus parity`."
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ def held(row: dict | None) -> str:
 
 def full_size_table() -> str:
     """What Janus-1.3B takes on the machine that data/full_size.py ran on."""
-    path = DATA / "results" / "full_size.json"
+    path = RESULTS / "full_size.json"
     if not path.exists():
         return "Not measured yet: `python data/full_size.py make`, then `measure`."
     rows = []
@@ -114,7 +114,7 @@ def full_size_table() -> str:
 
 def notebooks_table() -> str:
     """What each notebook took from a cold start, by data/run_notebooks.py."""
-    path = DATA / "results" / "notebook_times.json"
+    path = RESULTS / "notebook_times.json"
     if not path.exists():
         return "Not measured yet: `python data/run_notebooks.py`."
     found = json.loads(path.read_text(encoding="utf-8"))

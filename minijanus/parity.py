@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from minijanus.cfg_sampler import drawing, prompt_ids
 from minijanus.config import PAPER, Config
 from minijanus.conversion import tensors_in
+from minijanus.folders import TINY_FOLDER
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.llm import KVCache
-from minijanus.load import SHIPPED
 from minijanus.records import turns
 from minijanus.releasing import small_files
 from minijanus.text import Tokenizer
@@ -206,7 +206,7 @@ def parity(full: bool = False) -> dict:
     `full` takes the shapes of Janus 1.3B, which needs about 20 GB, and leaves out what is
     chosen token by token.
     """
-    tokenizer = Tokenizer.load(SHIPPED / "tiny" / "tokenizer.json")
+    tokenizer = Tokenizer.load(TINY_FOLDER / "tokenizer.json")
     janus = random_janus(PAPER if full else SMALL)
     port, noise = port_of(janus, tokenizer), torch.Generator().manual_seed(3)
     rows = [*encoders(janus, port, noise), *language(janus, port, noise)]

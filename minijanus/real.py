@@ -16,12 +16,12 @@ from einops import rearrange
 from torch import Tensor
 
 from minijanus.config import TINY
+from minijanus.folders import TINY_FOLDER
 from minijanus.hub import Pretrained, save_pretrained
 from minijanus.images import generation_pixels
 from minijanus.janus import Janus
 from minijanus.lab import UserError, wanted_model
 from minijanus.language import description
-from minijanus.load import SHIPPED
 from minijanus.parity import SMALL, random_janus
 from minijanus.text import Tokenizer
 from minijanus.vq_tokenizer import VQTokenizer
@@ -61,7 +61,7 @@ def random_folder(folder: Path) -> Path:
     images = [world.render(world.scene("caption", number)) for number in range(20)]
     pixels = [generation_pixels(image, SMALL.image_size) for image in images]
     spread_codes(janus.gen.encoder, torch.stack(pixels))
-    tokenizer = Tokenizer.load(SHIPPED / "tiny" / "tokenizer.json")
+    tokenizer = Tokenizer.load(TINY_FOLDER / "tokenizer.json")
     dtypes = {name: tensor.dtype for name, tensor in janus.state_dict().items()}
     janus.pretrained = Pretrained("minijanus", tokenizer, True, 3, dtypes, {}, {})
     save_pretrained(janus, folder)

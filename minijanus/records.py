@@ -90,7 +90,13 @@ class DatasetSource:
                 f"{name} has no column {', '.join(sorted(missing))}; give it the columns "
                 "kind, images, messages."
             )
-        self.name, self.seed, self.table = name, seed, table
+        column = table.features["images"]
+        if isinstance(getattr(column, "feature", None), datasets.Image):
+            # Undecoded: `open_picture` refuses what Pillow should not open, in one sentence.
+            pictures = type(column)(datasets.Image(decode=False))
+            table = table.cast_column("images", pictures)
+        # The fingerprint, because a table that was changed has other pictures.
+        self.name, self.seed, self.table = f"{name}@{table._fingerprint}", seed, table
         kinds = table["kind"]
         self.rows = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in KINDS}
         if strange := set(kinds) - set(KINDS):

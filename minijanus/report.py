@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 from minijanus.checkpoint import write_text
+from minijanus.folders import REPO, RESULTS, TINY_FOLDER
 from minijanus.lab import UserError
-from minijanus.tables import DATA, REPO, SHIPPED, losses, tables
+from minijanus.tables import losses, tables
 
-README, RESULTS = REPO / "README.md", DATA / "results"
+README = REPO / "README.md"
 PARTS = ("tables", "sheet", "answers")
 GENERATED = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
@@ -30,7 +31,7 @@ def filled(readme: str, made: dict[str, str]) -> str:
 
 def write_tables() -> None:
     """Write losses.json, if there is a trained model, and the README with its tables."""
-    if found := losses(SHIPPED):
+    if found := losses(TINY_FOLDER):
         write_text(RESULTS / "losses.json", json.dumps(found, indent=1) + "\n")
     made = tables()
     write_text(README, filled(README.read_text(encoding="utf-8"), made))
@@ -38,7 +39,7 @@ def write_tables() -> None:
 
 
 def main_report(
-    folder: Path = SHIPPED,
+    folder: Path = TINY_FOLDER,
     only: str | None = None,
     guidance: float = 5.0,
     out: Path = RESULTS,

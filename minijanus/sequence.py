@@ -47,7 +47,7 @@ def to_sequence(
     """
     drawing = record.kind == "generation"
     pathway = "gen" if drawing else "und"
-    system = SYSTEM_PROMPT if stage.system_prompt and record.kind == "understanding" else ""
+    system = SYSTEM_PROMPT if stage.system_prompt and not drawing else ""
     chat = stage.template == "chat"
     if chat:
         pieces = chat_pieces(record.messages, system, tokenizer.roles)

@@ -6,14 +6,13 @@ costs a few small array additions.
 
 from functools import lru_cache
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from minijanus.concepts import COLOURS
+from minijanus.folders import DATA
 
-DATA = Path(__file__).resolve().parent.parent / "data"
 FLAT = 0.35  # a drawing with less contrast than this is not stretched to full contrast
 
 

@@ -134,6 +134,7 @@ def run_suites(
             continue
         how += f", model {head['model']}" + (f", first {most} a part" if most else "")
         new = suite_scores(benchmark, only, lines, how)
+        new = {name: one | {"preset": cfg.name} for name, one in new.items()}
         made |= new
         # Read anew, as another shard may have written its suites meanwhile.
         kept = {k: v for k, v in measured(out).items() if suite_of(k) != benchmark.name}

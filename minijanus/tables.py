@@ -11,10 +11,8 @@ import re
 from pathlib import Path
 
 from minijanus.config import PRESETS, TRAINS_IN
+from minijanus.folders import DATA, REPO, RESULTS, TINY_FOLDER
 
-REPO = Path(__file__).resolve().parents[1]
-DATA = REPO / "data"
-SHIPPED = DATA / "checkpoints" / "tiny"
 PAPER_MAP = DATA / "paper_map.csv"
 UNTRAINED = "Not trained yet: `make train`, then `python -m minijanus ship` and `report`."
 
@@ -28,12 +26,12 @@ READING_ORDER = {
     "How good is it": "judge judge_training scores geneval_mini answers_mini limits "
     "samples evaluate",
     "Every benchmark in miniature": "benchmark reading rows_mini choices_mini suites_mini "
-    "drawn_mini frechet languages_mini suites paper_tables",
+    "drawn_mini frechet languages_mini suites paper_tables radar",
     "The world": "concepts sprites layout scenes language options questions charts corpus "
     "world",
     "The notebooks": "lab figures lessons real check_start check check_stages",
-    "Files and tools": "checkpoint load doctor tables measured sheets report commands "
-    "commands_measure __main__",
+    "Files and tools": "folders checkpoint load doctor tables measured sheets report "
+    "commands commands_measure __main__",
     "The released weights": "names weights released releasing template conversion hub "
     "parts parity finetune",
 }
@@ -173,7 +171,7 @@ def losses(folder: Path) -> list[dict]:
 def losses_table() -> str:
     """Losses per task at the end of each phase, the uniform guess beside the image's."""
     rows = []
-    for row in losses(SHIPPED):
+    for row in losses(TINY_FOLDER):
         found = dict(row["losses"])
         tasks = [found.pop(name, None) for name in COLUMNS]
         shown = ["" if value is None else f"{value:.3f}" for value in tasks]
@@ -183,7 +181,7 @@ def losses_table() -> str:
         rows.append([*start, *shown, uniform, others])
     if not rows:
         return UNTRAINED
-    minutes = sum(row["minutes"] for row in losses(SHIPPED))
+    minutes = sum(row["minutes"] for row in losses(TINY_FOLDER))
     rows.append(["in all", "", f"{minutes:.1f}", "", "", "", "", "", ""])
     head = ["Phase", "Steps", "Minutes", "Loss", "Understanding", "Text", "Image tokens"]
     return table([*head, "ln(codebook size)", "Also"], rows)
@@ -211,7 +209,7 @@ def tables() -> dict[str, str]:
     """Every generated part of the README by its name."""
     from minijanus import measured, paper_tables  # a circle
 
-    mini = paper_tables.measured(DATA / "results" / "mini.json")
+    mini = paper_tables.measured(RESULTS / "mini.json")
     numbered = {f"table_{n}": paper_tables.numbered_table(n, mini) for n in range(2, 6)}
     return {
         "losses": losses_table(),

@@ -24,7 +24,8 @@ EOI = "<end_of_image>"
 SPECIAL = (BOS, EOS, PAD, BOI, EOI, IMAGE)
 BYTES = 256
 
-# What the released code puts before a conversation about pictures; drawing uses "".
+# What the released code puts before a conversation, with pictures or without; before a
+# drawing prompt it puts "".
 SYSTEM_PROMPT = (
     "You are a helpful language and vision assistant. "
     "You are able to understand the visual content that the user provides, "

@@ -15,8 +15,9 @@ from PIL import Image
 
 from minijanus import __main__ as cli
 from minijanus import checkpoint, commands, given, load, studio
+from minijanus.folders import REPO
 from minijanus.janus import Janus
-from minijanus.lab import REPO, UserError
+from minijanus.lab import UserError
 from minijanus.text import Tokenizer
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -102,7 +103,7 @@ def test_a_prompt_that_just_fits_is_drawn(run: Path, monkeypatch: pytest.MonkeyP
         ("--n", 0), ("--n", -1), ("--n", 10**9), ("--guidance", "nan"),
         ("--guidance", "inf"), ("--guidance", -1), ("--temperature", -0.5),
         ("--temperature", "nan"), ("--out", "grid.jpg"), ("--out", REPO),
-        ("--phase", "stage4"), ("--phase", "../stage3"),
+        ("--phase", "stage4"), ("--phase", "../stage3"), ("--phase", "vq"),
     ],
 )  # fmt: skip
 def test_numbers_and_names_out_of_range_are_refused(
@@ -343,7 +344,7 @@ def test_a_run_that_is_not_finished_is_not_shipped(
     minijanus: CommandLine, own_run: Path, run: Path, tmp_path: Path, monkeypatch
 ):
     """Copying phase by phase would leave a mixture of the old and the new run."""
-    monkeypatch.setattr(commands, "DATA", tmp_path)
+    monkeypatch.setattr(commands, "SHIPPED", tmp_path / "checkpoints")
     assert minijanus("ship", "--run", run)[0] == 0
     folder = tmp_path / "checkpoints" / MICRO.name
     before = contents(folder)
@@ -442,7 +443,7 @@ def test_a_disk_that_really_refuses(
 ):
     """safetensors reports a full disk as an error of its own, which no OSError catches."""
     resource = pytest.importorskip("resource")  # not on Windows
-    monkeypatch.setattr(commands, "DATA", tmp_path)
+    monkeypatch.setattr(commands, "SHIPPED", tmp_path / "checkpoints")
     assert minijanus("ship", "--run", own_run)[0] == 0
     folder = tmp_path / "checkpoints" / MICRO.name
     before = contents(folder)

@@ -10,9 +10,10 @@ from minijanus import choices_mini, suites
 from minijanus.__main__ import main
 from minijanus.benchmark import Benchmark, Line, Row, marked, run
 from minijanus.config import TINY
+from minijanus.folders import RESULTS, TINY_FOLDER
 from minijanus.geneval_mini import Model
 from minijanus.lab import UserError
-from minijanus.load import SHIPPED, load_janus
+from minijanus.load import load_janus
 from minijanus.scores import bootstrap, statistic_of
 from minijanus.suites_mini import SUITES, mme_measures, pope_measures
 from minijanus.world import World
@@ -239,7 +240,7 @@ def test_a_strange_shard_is_refused(text: str):
 @pytest.fixture(scope="module")
 def model() -> Model:
     """The shipped model."""
-    return load_janus(SHIPPED / "tiny")
+    return load_janus(TINY_FOLDER)
 
 
 @pytest.mark.parametrize("name", [benchmark.name for benchmark in SUITES])
@@ -268,6 +269,7 @@ def test_the_whole_way_on_a_handful(name: str, model: Model, tmp_path):
         (["--suite", "pope_mini", "--phase", "llm"], "neither sees nor draws"),
         (["--suite", "pope_mini", "--shard", "5/4"], "--shard is 5/4"),
         (["--model", "somewhere"], "add --suite mini"),
+        (["--phase", "stage2"], "add --suite mini"),
     ],
 )
 def test_what_was_typed_wrong_is_told_in_one_line(typed, words, tmp_path, capsys):
@@ -286,7 +288,7 @@ def test_a_trial_does_not_replace_what_was_measured(capsys):
 
 def test_every_shipped_interval_holds_its_value():
     """Catches scores of an older way to make intervals."""
-    found = json.loads((SHIPPED.parent / "results" / "mini.json").read_text())
+    found = json.loads((RESULTS / "mini.json").read_text())
     assert {name.partition(".")[0] for name in found} >= {b.name for b in SUITES}
     for name, one in found.items():
         assert one["low"] <= one["value"] <= one["high"], name

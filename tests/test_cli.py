@@ -13,7 +13,6 @@ from micro_run import CommandLine, save_run
 from PIL import Image
 from safetensors.torch import load_file
 
-from minijanus import __main__ as cli
 from minijanus import (
     checkpoint,
     commands,
@@ -25,8 +24,9 @@ from minijanus import (
     train,
 )
 from minijanus.config import TINY, differing_fields
+from minijanus.folders import REPO, RUNS, TINY_FOLDER
 from minijanus.janus import Janus
-from minijanus.lab import REPO, UserError
+from minijanus.lab import UserError
 from minijanus.load import PHASES
 from minijanus.text import Tokenizer
 
@@ -94,15 +94,15 @@ def test_a_process_draws_without_importing_datasets(run: Path, tmp_path: Path):
 def test_the_shipped_model_is_what_the_recipe_makes():
     """Catches files of another config than TINY, a missing phase, or too many MB."""
     for phase in PHASES:
-        manifest = checkpoint.read_manifest(cli.SHIPPED / f"{phase}.safetensors")
+        manifest = checkpoint.read_manifest(TINY_FOLDER / f"{phase}.safetensors")
         assert differing_fields(TINY, manifest["config"]) == []
         assert (manifest["phase"], manifest["dtype"]) == (phase, "float16")
     steps = [stage.steps for stage in TINY.stages]
     for phase, number in zip(PHASES[3:], steps, strict=True):
         assert (
-            len((cli.SHIPPED / f"{phase}.csv").read_text().splitlines()) == number // 10 + 1
+            len((TINY_FOLDER / f"{phase}.csv").read_text().splitlines()) == number // 10 + 1
         )
-    size = sum(path.stat().st_size for path in cli.SHIPPED.iterdir())
+    size = sum(path.stat().st_size for path in TINY_FOLDER.iterdir())
     assert size <= 40_000_000
 
 
@@ -256,7 +256,7 @@ def test_train_passes_its_options_on(minijanus: CommandLine, tmp_path: Path, mon
     assert [phase.steps for phase in (short.siglip, *short.stages)] == [3, 3, 3, 3]
     assert (world, never) == (None, math.inf)
     # In the folder of the full run its phases would pass for finished ones.
-    assert trial.parent == cli.RUNS and trial != cli.RUNS / "small"
+    assert trial.parent == RUNS and trial != RUNS / "small"
 
 
 def micro_table(folder: Path, rows: int) -> Path:
@@ -305,7 +305,7 @@ def test_what_is_shipped_draws(
     minijanus: CommandLine, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Shipped files in float32 take twice the room; rounded ones must still load."""
-    monkeypatch.setattr(commands, "DATA", tmp_path)
+    monkeypatch.setattr(commands, "SHIPPED", tmp_path / "checkpoints")
     assert minijanus("ship", "--run", run)[0] == 0
     folder = tmp_path / "checkpoints" / MICRO.name
     for phase in load.PHASES:

@@ -52,12 +52,12 @@ def test_a_run_takes_up_the_encoders_once(run: Path) -> None:
 def test_what_is_shipped_loads_as_the_model_it_controls(run: Path, monkeypatch) -> None:
     """Catches a control that no command can load, or that `ship` puts in tiny's place."""
     with pytest.raises(UserError, match="stage3.safetensors"):
-        ship(run, run.parent / "shipped", MICRO.name, control.SHIPPED)
+        ship(run, run.parent / "shipped", MICRO.name, control.NEEDED)
     assert not (run.parent / "shipped").exists()  # not even half of it
     rest = ("und.", "gen.embedding.", "gen.adaptor.", "llm.", "text_head.", "image_head.")
     micro_phase(run, "stage3", rest, OWN)
     assert checkpoint.read_manifest(run / "stage3.json")["preset"] == "control"
-    ship(run, run.parent / "shipped", MICRO.name, control.SHIPPED)
+    ship(run, run.parent / "shipped", MICRO.name, control.NEEDED)
     monkeypatch.setitem(load.PRESETS, MICRO.name, MICRO)
     janus, _, stage = load_janus(run.parent / "shipped")
     ours = build(MICRO).llm.norm.weight

@@ -18,15 +18,15 @@ from minijanus.drawn_mini import (
     pictures,
     shows_prompt,
 )
+from minijanus.folders import TINY_FOLDER
 from minijanus.geneval_mini import Model
 from minijanus.judge import load_judge
 from minijanus.languages_mini import COLOUR_WORDS, in_language, language_rows
-from minijanus.load import SHIPPED, load_janus
+from minijanus.load import load_janus
 from minijanus.scenes import DRAWN
 from minijanus.suites_mini import accuracy
 from minijanus.world import World
 
-FOLDER = SHIPPED / "tiny"
 BENCHMARK = suites.Benchmark("x", geneval_rows, as_it_is, shows_prompt, accuracy)
 
 
@@ -39,7 +39,7 @@ def world() -> World:
 @pytest.fixture(scope="module")
 def model() -> Model:
     """The shipped model."""
-    return load_janus(FOLDER)
+    return load_janus(TINY_FOLDER)
 
 
 def test_a_prompt_is_met_by_its_own_scene_only(world: World):
@@ -56,7 +56,7 @@ def test_a_prompt_is_met_by_its_own_scene_only(world: World):
 
 def test_a_line_is_enough_to_see_its_drawing(world: World, model: Model):
     """Catches codes that are another drawing's: judged again, they get the same mark."""
-    judge = load_judge(TINY, FOLDER, "cpu")
+    judge = load_judge(TINY, TINY_FOLDER, "cpu")
     rows = [geneval_rows(world)[i] for i in (0, 401, 800)]
     lines = drawn(model, judge, 1.5, BENCHMARK, rows, False)
     alone = drawn(model, judge, 1.5, BENCHMARK, rows[1:2], False)
@@ -103,7 +103,7 @@ def test_an_emoji_of_several_parts_is_whole(world: World):
 def test_a_handful_of_drawings(name: str, model: Model, tmp_path):
     """Catches a suite that stops half way, and scores that no line explains."""
     out = tmp_path / "mini.json"
-    found = suites.run_suites(name, model, FOLDER, 1.5, out, (1, 1), 1)
+    found = suites.run_suites(name, model, TINY_FOLDER, 1.5, out, (1, 1), 1)
     text = (tmp_path / "answers" / f"{name}.jsonl").read_text().splitlines()[1:]
     seen = [one for one in map(json.loads, text) if not one["blind"]]
     for part in {one["part"] for one in seen}:
@@ -120,7 +120,7 @@ def test_a_handful_for_the_distance(model: Model, tmp_path, monkeypatch):
     few = partial(frechet.principal_axes, dimensions=4)
     monkeypatch.setattr(drawn_mini.frechet, "principal_axes", few)
     out = tmp_path / "mini.json"
-    found = suites.run_suites("fd_mini", model, FOLDER, 1.5, out)
+    found = suites.run_suites("fd_mini", model, TINY_FOLDER, 1.5, out)
     assert set(found) == {"fd_mini.captions", "fd_mini.categories"}
     for one in found.values():
         assert one["value"] > one["ceiling"] and one["guess"] is None and one["n"] == 40

@@ -9,8 +9,9 @@ import torch
 
 from minijanus import checkpoint, load
 from minijanus.config import TINY
+from minijanus.folders import TINY_FOLDER
 from minijanus.lab import UserError
-from minijanus.load import SHIPPED, load_janus, load_phases, load_siglip, ship
+from minijanus.load import load_janus, load_phases, load_siglip, ship
 from minijanus.pretrain import caption_pairs
 from minijanus.siglip import same_caption
 from minijanus.world import World
@@ -145,8 +146,8 @@ def test_a_shipped_run_is_rounded_to_float16_and_whole(run, tmp_path):
 @torch.no_grad()
 def test_all_of_siglip_comes_back():
     """Catches a part of SigLIP that keeps its random start: nothing would match then."""
-    siglip, tokenizer = load_siglip(SHIPPED / "tiny")
-    janus, _, _ = load_janus(SHIPPED / "tiny", "siglip")
+    siglip, tokenizer = load_siglip(TINY_FOLDER)
+    janus, _, _ = load_janus(TINY_FOLDER, "siglip")
     for name, tensor in janus.und.encoder.state_dict().items():
         assert torch.equal(tensor, siglip.vision.state_dict()[name])
     pixels, _, _, ids, mask = caption_pairs(TINY, World(TINY, "heldout"), tokenizer, 0)

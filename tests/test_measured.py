@@ -11,9 +11,8 @@ from minijanus import measured
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch) -> Path:
     """An empty folder in the place of data/results."""
-    monkeypatch.setattr(measured, "DATA", tmp_path)
-    (tmp_path / "results").mkdir()
-    return tmp_path / "results"
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
+    return tmp_path
 
 
 def rows_of(made: str) -> list[list[str]]:

@@ -10,22 +10,14 @@ import pytest
 from PIL import Image
 
 from minijanus import paper_tables
+from minijanus import radar as radar_module
+from minijanus.__main__ import main
 from minijanus.lab import UserError
-from minijanus.paper_tables import (
-    AXES,
-    LINES,
-    MEASURES,
-    OUR_LINE,
-    OURS,
-    main_tables,
-    measured,
-    numbered_table,
-    paper_rows,
-    radar,
-    radar_lines,
-)
+from minijanus.paper_tables import MEASURES, measured, numbered_table, ours, paper_rows
+from minijanus.radar import AXES, LINES, OUR_LINE, radar, radar_lines
 
 REPO = Path(__file__).parents[1]
+OURS = "minijanus tiny (mini)"
 PAPER = REPO.parent / "shared" / "reference" / "paper.txt"
 # Typed by hand from the paper: what stands in Janus' rows, and all of Table 5.
 JANUS = {
@@ -143,10 +135,10 @@ def test_table_5_is_the_papers_then_ours_not_run():
     head, rows = read(numbered_table(5, {}))
     assert rows[:6] == [cells(line) for line in TABLE_5.strip().splitlines()]
     assert head[3:] == ["POPE ↑", "MMB ↑", "SEED ↑", "MMMU ↑", "COCO-FID ↓"]
-    for paper, ours in zip(rows[:6], rows[6:], strict=True):
-        assert ours[0] == f"{paper[0]} (mini)" and OURS in ours[1] and "Ours" not in ours[1]
-        assert ours[2] == paper[2]
-        assert ours[3:] == ["-" if text == "-" else "not yet run" for text in paper[3:]]
+    for paper, own in zip(rows[:6], rows[6:], strict=True):
+        assert own[0] == f"{paper[0]} (mini)" and OURS in own[1] and "Ours" not in own[1]
+        assert own[2] == paper[2]
+        assert own[3:] == ["-" if text == "-" else "not yet run" for text in paper[3:]]
 
 
 def test_the_papers_claims_follow_from_its_tables_or_do_not():
@@ -178,7 +170,7 @@ def test_exp_d_is_the_model_of_the_other_tables():
 
 def test_our_scores_stand_in_their_columns_and_units(monkeypatch):
     """A score under its neighbour's head, a share where the column is in percent."""
-    monkeypatch.setattr(paper_tables, "our_size", lambda: "3.0M")  # counted once is enough
+    monkeypatch.setattr(paper_tables, "our_size", lambda preset: "3.0M")  # counted once
     expected = {
         2: "37.5 [25.0, 50.0]",
         3: "0.38 [0.25, 0.50]",
@@ -209,6 +201,16 @@ def test_our_distance_is_never_under_fid():
     assert all(row[5:] == ["-", "-"] for row in rows[:-1])
 
 
+def test_the_scores_say_whose_they_are():
+    """Catches the scores of `small` under the name and the size of `tiny`."""
+    small = {name: {**one, "preset": "small"} for name, one in SCORES.items()}
+    assert ours(small) == "minijanus small (mini)" and ours(SCORES) == ours({}) == OURS
+    (*_, by_tiny), (*_, by_small) = (read(numbered_table(2, s))[1] for s in (SCORES, small))
+    assert by_small[1] == "**minijanus small (mini)**" and by_small[2] != by_tiny[2]
+    assert by_small[3:] == by_tiny[3:]
+    assert "minijanus small (mini)" in radar_lines(small)
+
+
 def test_a_score_without_interval_is_shown_without():
     """A crash, or "[None, None]", for a measure that has no interval."""
     alone = {"fd_mini.captions": {**score(31.25), "low": None, "high": None}}
@@ -237,7 +239,7 @@ def test_what_cannot_be_used_is_told_in_words(tmp_path: Path):
 def test_the_lines_of_the_radar_are_the_papers():
     """A value on the wrong axis; a 0 where a model has none, which draws it as bad."""
     lines = dict(radar_lines(SCORES))
-    ours = lines.pop(OURS)
+    found = lines.pop(OURS)
     assert len(lines) == 5 and len(AXES) == 9
     nan = math.nan
     expected = {
@@ -247,9 +249,9 @@ def test_the_lines_of_the_radar_are_the_papers():
     }
     for name, values in expected.items():
         assert lines[name] == pytest.approx(values, nan_ok=True), name
-    assert ours[0] == pytest.approx(100 * SCORES["pope_mini.random"]["value"])
-    assert ours[1] == 2 * 612.5  # of 1,000 points, where MME has 2,000
-    assert ours[7] == SCORES["geneval_mini.overall"]["value"]
+    assert found[0] == pytest.approx(100 * SCORES["pope_mini.random"]["value"])
+    assert found[1] == 2 * 612.5  # of 1,000 points, where MME has 2,000
+    assert found[7] == SCORES["geneval_mini.overall"]["value"]
     assert all(math.isnan(value) for value in radar_lines({})[OURS])
 
 
@@ -281,7 +283,7 @@ def test_the_radar_is_a_picture_with_and_without_scores(tmp_path: Path, monkeypa
             raise OSError("disk full")
 
     before = files[0].read_bytes()
-    monkeypatch.setattr(paper_tables, "small_picture", lambda *given: Torn())
+    monkeypatch.setattr(radar_module, "small_picture", lambda *given: Torn())
     with pytest.raises(UserError):
         radar(SCORES, files[0])
     assert files[0].read_bytes() == before and len(list(files[0].parent.iterdir())) == 2
@@ -290,12 +292,13 @@ def test_the_radar_is_a_picture_with_and_without_scores(tmp_path: Path, monkeypa
 def test_the_command_prints_all_four_and_says_where(tmp_path: Path, capsys, monkeypatch):
     """A table left out, a file that nobody finds, no word that nothing is measured."""
     drawn = []
-    monkeypatch.setattr(paper_tables, "radar", lambda *given: drawn.append(given))
-    main_tables(tmp_path / "scores.json", tmp_path)
+    monkeypatch.setattr(radar_module, "radar", lambda *given: drawn.append(given))
+    command = ["tables", "--json", str(tmp_path / "scores.json")]
+    assert main(command) == 0
     told = capsys.readouterr().out
     assert "python -m minijanus evaluate" in told and "not measured" in told
     (tmp_path / "scores.json").write_text(json.dumps(SCORES))
-    main_tables(tmp_path / "scores.json", tmp_path)
+    assert main(command) == 0
     told = capsys.readouterr().out
     assert all(f"Table {number}\n" in told for number in (2, 3, 4, 5))
     assert "not measured" not in told and "evaluate" not in told

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from minijanus import parity
 from minijanus.__main__ import main
-from minijanus.commands import DATA
+from minijanus.folders import RESULTS
 from minijanus.janus import Janus
 from minijanus.llm import KVCache, attention_mask
 from minijanus.text import chat_pieces
@@ -225,7 +225,7 @@ def test_the_command_compares_every_part(tmp_path, capsys):
     """Catches a row that is left out, and a table that no command can make again."""
     assert main(["parity", "--json", str(tmp_path / "parity.json")]) == 0
     found = json.loads((tmp_path / "parity.json").read_text(encoding="utf-8"))
-    shipped = json.loads((DATA / "results" / "parity.json").read_text(encoding="utf-8"))
+    shipped = json.loads((RESULTS / "parity.json").read_text(encoding="utf-8"))
     for rows in (found["rows"], shipped["rows"]):
         assert len(rows) == 12 and all(row["holds"] for row in rows)
         assert all(row["error"] <= row["bound"] <= BOUND for row in rows)

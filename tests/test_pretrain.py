@@ -12,9 +12,10 @@ from conftest import MICRO, MicroSource
 from minijanus import checkpoint, pretrain
 from minijanus.concepts import BACKGROUNDS
 from minijanus.config import TINY, Config
+from minijanus.folders import TINY_FOLDER
 from minijanus.images import understanding_pixels
 from minijanus.lab import UserError
-from minijanus.load import SHIPPED, build
+from minijanus.load import build
 from minijanus.sequence import to_sequence
 from minijanus.text import Tokenizer
 from minijanus.world import World
@@ -130,7 +131,7 @@ def test_the_llm_reads_text_as_stage_2_does(cfg, tokenizer):
 def test_parts_are_the_things_of_their_own_pictures():
     """Catches boxes or names of another picture, and a bare square that a thing touches."""
     cfg = replace(TINY, siglip=replace(TINY.siglip, batch=6))
-    world, tokenizer = World(cfg), Tokenizer.load(SHIPPED / "tiny" / "tokenizer.json")
+    world, tokenizer = World(cfg), Tokenizer.load(TINY_FOLDER / "tokenizer.json")
     pixels, picture, inside, ids, mask = pretrain.caption_pairs(cfg, world, tokenizer, 2)
     scenes = [world.scene("scene", index) for index in range(12, 18)]
     bare = {0: (None,), 4: (None,)}  # scenes 12 and 16: every fourth has a bare square

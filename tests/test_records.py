@@ -93,6 +93,26 @@ def test_a_picture_of_a_table_is_upright_however_it_is_kept(tmp_path: Path) -> N
     assert [as_picture(value).size for value in kept] == [(4, 8)] * 4
 
 
+def test_a_table_that_changed_has_another_name(tmp_path: Path) -> None:
+    """Catches codes of the old pictures, which a cache hands out under the same keys."""
+    names = []
+    for rows in (6, 6, 9):
+        table(rows).to_parquet(str(tmp_path / "rows.parquet"))
+        names.append([DatasetSource(str(tmp_path)).name for _ in range(2)])
+    assert all(first == again for first, again in names)
+    assert len({first for first, _ in names[1:]}) == 2
+
+
+def test_a_picture_that_a_table_decodes_itself_is_refused_alike(tmp_path: Path) -> None:
+    """Catches `datasets` opening what `open_picture` would not, such as EPS."""
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
+    rows = table().map(lambda row: {"images": [{"bytes": eps, "path": None}]})
+    rows = rows.cast_column("images", datasets.List(datasets.Image(decode=False)))
+    rows.cast_column("images", datasets.List(datasets.Image())).save_to_disk(str(tmp_path))
+    with pytest.raises(UserError, match="a picture of the table is not a picture"):
+        DatasetSource(str(tmp_path)).record("generation", 0, 2)
+
+
 def test_bytes_that_would_start_a_program_are_refused() -> None:
     """Catches EPS, which Pillow hands to Ghostscript."""
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"

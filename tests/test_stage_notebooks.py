@@ -10,9 +10,10 @@ import pytest
 import torch
 from micro_run import save_run
 
-from minijanus import config, lessons, load
+from minijanus import config, folders, lessons
 from minijanus.config import SMALL
-from minijanus.load import SHIPPED, build
+from minijanus.folders import TINY_FOLDER
+from minijanus.load import build
 from minijanus.text import Tokenizer
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -40,7 +41,7 @@ def code(path: Path) -> list[str]:
 def shipped(tmp_path_factory) -> Path:
     """A folder of checkpoints with an untrained `small` in it, and few scenes."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    tokenizer = Tokenizer.load(SHIPPED / "tiny" / "tokenizer.json")
+    tokenizer = Tokenizer.load(TINY_FOLDER / "tokenizer.json")
     save_run(folder / "small", tokenizer, build(FEW))
     return folder
 
@@ -50,7 +51,7 @@ def test_a_stage_notebook_runs_with_small(number, shipped, monkeypatch, capsys):
     """Catches a cell that holds for tiny only: a length, a list of concepts, a width."""
     monkeypatch.setitem(config.PRESETS, "small", FEW)
     monkeypatch.setattr(lessons, "SHIPPED", shipped)
-    monkeypatch.setattr(load, "SHIPPED", shipped)
+    monkeypatch.setattr(folders, "SHIPPED", shipped)
     monkeypatch.setenv("MINIJANUS_PRESET", "small")
     monkeypatch.chdir(FOLDER)
     monkeypatch.setattr(sys, "path", list(sys.path))

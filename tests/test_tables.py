@@ -5,9 +5,10 @@ from pathlib import Path
 
 from minijanus import tables
 from minijanus.config import TRAINS_IN
+from minijanus.folders import REPO
 from minijanus.janus import Janus
 from minijanus.report import filled
-from minijanus.tables import NAMES, READING_ORDER, REPO
+from minijanus.tables import NAMES, READING_ORDER
 
 
 def test_every_module_has_its_place_in_the_reading_order():
@@ -52,7 +53,7 @@ def test_the_files_table_says_what_is_in_the_file(tmp_path: Path):
 def test_losses_are_read_from_the_manifests(tmp_path: Path, monkeypatch):
     """A column of another task, or ln(codebook size) beside a phase without pictures."""
     assert tables.losses(tmp_path) == []
-    monkeypatch.setattr(tables, "SHIPPED", tmp_path)
+    monkeypatch.setattr(tables, "TINY_FOLDER", tmp_path)
     assert "make train" in tables.losses_table()
     manifest = {"preset": "micro", "step": 7, "seconds": 90.0, "config": {"n_codes": 1024}}
     stage = {"loss": 3.5, "understanding": 1.25, "text": 2.5, "generation": 4.5}
