@@ -6,29 +6,20 @@ python -m minijanus evaluate --checkpoint data/runs/rerun \\
 python data/rerun.py
 
 Prints each score of the rerun beside the shipped one's interval, and the minutes of both
-by the phases' own clocks; exits 1 if a score that has a bar lies outside.
+by the phases' own clocks; exits 1 if a score that has a bar lies outside. Losses and
+minutes of the rerun are kept in data/results/rerun for the README.
 """
 
 import json
-from pathlib import Path
 
+from minijanus.checkpoint import write_text
 from minijanus.folders import RESULTS, RUNS, TINY_FOLDER
-from minijanus.load import PHASES
+from minijanus.tables import losses
 
 BARS = (
     *("geneval_mini.overall", "pope_mini.accuracy", "vqa_mini.accuracy"),
-    "text.loss_ratio",
+    *("text.loss_ratio", "judge.reconstructions"),
 )
-
-
-def minutes(folder: Path) -> dict[str, float]:
-    """What each finished phase in a folder took."""
-    manifests = [(phase, folder / f"{phase}.json") for phase in PHASES]
-    return {
-        phase: json.loads(path.read_text(encoding="utf-8"))["seconds"] / 60
-        for phase, path in manifests
-        if path.exists()
-    }
 
 
 def main() -> int:
@@ -37,6 +28,9 @@ def main() -> int:
     if not files[1].exists():
         print(f"{files[1]} is not there: run the two commands of the docstring first.")
         return 2
+    again = losses(RUNS / "rerun")
+    text = json.dumps(again, indent=1) + "\n"
+    write_text(RESULTS / "rerun" / "losses.json", text)
     shipped, rerun = (json.loads(path.read_text(encoding="utf-8")) for path in files)
     outside = []
     for name, one in shipped.items():
@@ -49,13 +43,10 @@ def main() -> int:
             outside.append(name)
         verdict = "inside" if inside else "OUTSIDE"
         print(f"{bar} {name:26} {value:.3f}  shipped [{low:.3f}, {high:.3f}]  {verdict}")
-    for name, folder in (
-        ("shipped", TINY_FOLDER),
-        ("rerun", RUNS / "rerun"),
-    ):
-        took = minutes(folder)
-        parts = ", ".join(f"{phase} {value:.1f}" for phase, value in took.items())
-        print(f"{name}: {sum(took.values()):.1f} minutes ({parts})")
+    for name, rows in (("shipped", losses(TINY_FOLDER)), ("rerun", again)):
+        parts = ", ".join(f"{row['phase']} {row['minutes']:.1f}" for row in rows)
+        whole = sum(row["minutes"] for row in rows)
+        print(f"{name}: {whole:.1f} minutes ({parts})")
     return bool(outside)
 
 

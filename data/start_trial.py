@@ -13,7 +13,6 @@ questions are those of the present recipe, so "told" no longer repeats its rows.
 """
 
 import argparse
-from collections import defaultdict
 from random import Random
 
 import torch
@@ -24,18 +23,19 @@ from minijanus.folders import TINY_FOLDER
 from minijanus.images import generation_pixels
 from minijanus.janus import Janus
 from minijanus.language import description
+from minijanus.limits import code_losses
 from minijanus.load import load_janus
 from minijanus.pretrain import PLAIN_TEXT
 from minijanus.questions import ask, several
 from minijanus.records import Record, turns
-from minijanus.scenes import DRAWN, Scene
+from minijanus.scenes import DRAWN
 from minijanus.sequence import Batch, pack, to_sequence
 from minijanus.text import Tokenizer
 from minijanus.world import World
 
 BATCH, WARMUP, SHOW = {"told": 20, "drawn": 15}, 20, 50
 QUESTIONS = 8  # to a scene that is told
-ASKED, SCENES, AT_ONCE = 200, 300, 50  # of each kind of question; drawn scenes
+ASKED, SCENES = 200, 300  # of each kind of question; drawn scenes
 KINDS = ("existence", "count", "colour", "position")
 Samples = tuple[Batch, dict[str, Tensor]]
 
@@ -92,21 +92,12 @@ def shares_right(tokenizer: Tokenizer, world: World, janus: Janus) -> dict[str, 
     return found
 
 
-@torch.no_grad()
-def code_losses(tokenizer: Tokenizer, world: World, janus: Janus) -> dict[str, float]:
+def losses_by_kind(tokenizer: Tokenizer, world: World, janus: Janus) -> dict[str, float]:
     """The loss of a code, in nats, for each kind of drawing scene and for all."""
-    losses = defaultdict(list)
-    for start in range(0, SCENES, AT_ONCE):
-        indices = range(start, start + AT_ONCE)
-        batch, pictures = drawn(tokenizer, world, janus, indices)
-        hidden = janus(batch, pictures)
-        for span, codes, index in zip(batch.spans, pictures["gen"], indices, strict=True):
-            before = hidden[span.row, span.start - 1 : span.start - 1 + span.length]
-            scene: Scene = world.scene("caption", index)
-            losses[scene.kind].append(janus.image_head.loss(before, codes).mean())
-    found = {kind: float(torch.stack(losses[kind]).mean()) for kind in DRAWN}
-    every = [loss for some in losses.values() for loss in some]
-    return found | {"all": float(torch.stack(every).mean())}
+    losses = code_losses((janus, tokenizer, 3), world, SCENES)
+    kinds = [world.scene("caption", index).kind for index in range(SCENES)]
+    found = {kind: losses[[k == kind for k in kinds]] for kind in DRAWN} | {"all": losses}
+    return {kind: float(some.mean()) for kind, some in found.items()}
 
 
 def show(before: str, numbers: dict[str, float]) -> None:
@@ -126,7 +117,7 @@ def train(task: str, narrow: bool, rate: float, steps: int) -> None:
         janus.parts()[name].requires_grad_(True)
     learning = [p for p in janus.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, rate, betas=(0.9, 0.95), weight_decay=0)
-    make, measure = (told, shares_right) if task == "told" else (drawn, code_losses)
+    make, measure = (told, shares_right) if task == "told" else (drawn, losses_by_kind)
     world, other = World(TINY), World(TINY, "heldout")
     for step in range(steps):
         indices = range(step * BATCH[task], (step + 1) * BATCH[task])
@@ -155,7 +146,7 @@ def main() -> None:
         return
     janus, tokenizer, _ = load_janus(TINY_FOLDER)
     for split in ("train", "heldout"):
-        show(f"{split}:", code_losses(tokenizer, World(TINY, split), janus))
+        show(f"{split}:", losses_by_kind(tokenizer, World(TINY, split), janus))
 
 
 if __name__ == "__main__":

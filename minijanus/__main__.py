@@ -12,6 +12,7 @@ from minijanus.commands import ask, chat, doctor, draw, ship, train
 from minijanus.commands_measure import evaluate, judge, parity, report, tables
 from minijanus.config import PRESETS
 from minijanus.folders import RUNS, TINY_FOLDER
+from minijanus.memory import ran_out
 
 PROBLEM, STOPPED = 2, 130  # exit codes; 130 is what shells expect after Ctrl-C
 
@@ -131,9 +132,9 @@ def add_measures(commands) -> None:
     add("--json", type=Path, help="(data/results/scores.json, with --suite mini.json)")
     add("--judge", type=Path, default=TINY_FOLDER, help="its folder (the shipped)")
     add("--suite", metavar="NAME", help="a benchmark in miniature, or mini: all of them")
-    add("--shard", default="1/1", metavar="I/N", help="with --suite: the I-th of N parts")
+    add("--shard", metavar="I/N", help="with --suite: the I-th of N parts (1/1)")
     add("--units", type=steps, metavar="N", help="with --suite: only N a part (all)")
-    add("--guidance", type=float, default=1.5, metavar="S", help="with --suite: (1.5)")
+    add("--guidance", type=float, metavar="S", help="with --suite: (1.5)")
     add_model(new)
     add_released(new)
 
@@ -163,7 +164,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_measures(commands)
 
     new = command(commands, report)
-    new.add_argument("--only", help="one of tables, sheet, answers (all)")
+    new.add_argument("--only", help="one of tables, sheet, answers, curves (all)")
     new.add_argument("--guidance", type=float, default=5.0, metavar="S", help="(5)")
     add_checkpoint(new)
     command(commands, doctor)
@@ -184,8 +185,15 @@ def guarded(args: argparse.Namespace) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        print(f"{error}: put that right and run the same command again.", file=sys.stderr)
+    except (OSError, RuntimeError, MemoryError) as error:
+        if ran_out(error):
+            less = "close other programs, or ask for less at once with --n or --batch"
+            print(f"the memory that is free does not suffice: {less}.", file=sys.stderr)
+        elif isinstance(error, OSError):
+            again = "put that right and run the same command again"
+            print(f"{error}: {again}.", file=sys.stderr)
+        else:
+            raise
     return PROBLEM
 
 

@@ -3,8 +3,7 @@
 POPE asks for half of its questions about things that are not there (paper §4.3).
 """
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
@@ -13,11 +12,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minijanus.geneval_mini import Model
-from minijanus.lab import UserError
 from minijanus.language import a
 from minijanus.options import absent_pools
 from minijanus.questions import Turn, ask
-from minijanus.scenes import Scene
+from minijanus.scenes import TRIES, Scene, enough
 from minijanus.text_sampler import answers
 from minijanus.world import World
 
@@ -28,7 +26,6 @@ AT_ONCE = 50  # questions in one batch
 MAX_WORDS = 12  # tokens of an answer; the longest true one is far shorter
 
 T = TypeVar("T")  # what is made of a scene
-TRIES = 10_000  # scenes looked at before a kind of question is given up
 Asked = tuple[Scene, str, str]  # a scene, a question about it, the true answer
 
 
@@ -44,17 +41,6 @@ def taken(
     scenes = ((world.scene("scene", i), world.rng(name, i)) for i in range(TRIES))
     made = ((scene, make(scene, rng)) for scene, rng in scenes)
     return enough((one for one in made if one[1]), name, number)
-
-
-def enough(found: Iterator[T], name: str, number: int) -> list[T]:
-    """The first so many of what was found in TRIES scenes; UserError for too few."""
-    first = list(islice(found, number))
-    if len(first) < number:
-        raise UserError(
-            f"{name} needs {number} scenes and only {len(first)} of {TRIES} allow it: "
-            "choose a world with more concepts."
-        )
-    return first
 
 
 def pope(world: World, split: str) -> list[Asked]:

@@ -5,6 +5,7 @@ cut into shards, and every score can be traced to the words that the model said.
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -52,8 +53,9 @@ class Line:
     prompt: str
     raw: str
     parsed: str
-    truth: str
+    truths: list[str]  # of the row: all that its score is made of
     score: float  # 0 to 1
+    seconds: float = 0.0  # its share of the time that its batch took
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ def picture(thing: Scene | Chart | Image.Image, world: World) -> Image.Image:
     return thing
 
 
-def expected(benchmark: Benchmark, row: Row) -> tuple[str, str]:
-    """The whole prompt of a row, and its best answer."""
-    return row.words + benchmark.suffix, row.truths[0] if row.truths else ""
+def expected(benchmark: Benchmark, row: Row) -> tuple[str, list[str]]:
+    """The question or prompt of a row with its suffix, and the accepted answers."""
+    return row.words + benchmark.suffix, list(row.truths)
 
 
 def marked(
@@ -99,8 +101,8 @@ def marked(
 ) -> Line:
     """The line of a row and what was said about it, read here if it was not before."""
     parsed = benchmark.parse(raw, row) if parsed is None else parsed
-    prompt, truth = expected(benchmark, row)
-    found = (prompt, raw, parsed, truth, float(benchmark.mark(parsed, row)))
+    prompt, truths = expected(benchmark, row)
+    found = (prompt, raw, parsed, truths, float(benchmark.mark(parsed, row)))
     return Line(row.id, row.part, row.unit, blind, *found)
 
 
@@ -156,9 +158,22 @@ def read_lines(
         )
     for line in lines:
         row = rows.get(line.id)
-        if row is None or (line.prompt, line.truth) != expected(benchmark, row):
+        if row is None or (line.prompt, line.truths) != expected(benchmark, row):
             raise UserError(f"{path.name} answers other questions ({line.id}): {other}")
     return lines
+
+
+Found = dict[tuple[str, bool], Line]  # by the row's id, and whether blind
+
+
+def read_all(
+    folder: Path, benchmark: Benchmark, head: dict[str, str], rows: list[Row]
+) -> Found:
+    """Every line of a whole run or of any shard; UserError as `read_lines`."""
+    by_id = {row.id: row for row in rows}
+    files = line_files(folder, benchmark.name)
+    every = (line for path in files for line in read_lines(path, benchmark, head, by_id))
+    return {(line.id, line.blind): line for line in every}
 
 
 def run(
@@ -177,11 +192,7 @@ def run(
     """
     if not rows:
         raise UserError(f"{benchmark.name} has nothing to ask: no scene is of its kinds.")
-    by_id = {row.id: row for row in rows}
-    found: dict[tuple[str, bool], Line] = {}
-    for path in line_files(folder, benchmark.name):
-        for line in read_lines(path, benchmark, head, by_id):
-            found[line.id, line.blind] = line
+    found = read_all(folder, benchmark, head, rows)
     only = rows if only is None else only
     wanted = [
         (row, blind) for blind in (False, True) for row in only if row.blind or not blind
@@ -201,11 +212,16 @@ def run(
             some = todo[start : start + AT_ONCE]
             for without in (False, True):
                 part = [row for row, blind in some if blind == without]
-                for line in answer(part, without) if part else ():
+                started = time.monotonic()
+                lines = answer(part, without) if part else []
+                each = round((time.monotonic() - started) / max(1, len(part)), 4)
+                for line in lines:
+                    line = replace(line, seconds=each)
                     file.write(json.dumps(asdict(line), ensure_ascii=False) + "\n")
-                    found[line.id, line.blind] = line
                 file.flush()
             bar.update(len(some))
+    # Anew, as other shards may have been at work at the same time.
+    found = read_all(folder, benchmark, head, rows)
     keys = ((row.id, blind) for row, blind in wanted)
     return [found[key] for key in keys if key in found]
 

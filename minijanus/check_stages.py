@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 from minijanus.check import is_todo, verdict
 from minijanus.config import Phase
 from minijanus.loop import learning_rate
-from minijanus.sequence import first_sentence, without_condition
+from minijanus.sequence import first_sentence, left_filled, without_condition
 from minijanus.text import EOS, chat_pieces
 
 
@@ -118,16 +118,23 @@ def guided(answer: Callable[[Tensor, Tensor, float], Tensor]) -> None:
         verdict(good, f"10.1, s = {s}", f"at s = {s} it is {truth}, not {found.tolist()}.")
 
 
-def guided_too_much(answer: Callable[[Tensor, Tensor, float], Tensor]) -> None:
-    """Exercise 10.3: the other formula of guidance; knows the known bug."""
-    if torch.allclose(scores_of(answer, 0), torch.tensor([3.0, 0.0, -1.0])):
-        print("todo: exercise 10.3, at s = 0 the words still have their say")
-        return
-    for s, truth in {0: [1.0, 0.0, 1.0], 1: [3.0, 0.0, -1.0], 2: [5.0, 0.0, -3.0]}.items():
-        found = scores_of(answer, s)
-        good = torch.allclose(found, torch.tensor(truth))
-        advice = f"at s = {s} it is {truth}, not {found.tolist()}."
-        verdict(good, f"10.3, s = {s} means what the paper says", advice)
+def visible(answer: Callable[[Tensor, list[int], int], Tensor]) -> None:
+    """Exercise 10.3: filler hidden, PAD in the place of words not; knows the known bug."""
+    pad = 9
+    for prompts in ([[1, 20, 21, 22, 5], [1, 20, 5]], [[1, 7, 5], [1, 7, 8, 5], [1, 5]]):
+        rows = prompts + [without_condition(ids, len(ids) - 1, pad) for ids in prompts]
+        ids, documents, _ = left_filled(rows)
+        ids, truth = ids.masked_fill(documents < 0, pad), documents >= 0
+        found = answer(ids.clone(), [len(row) for row in rows], pad)
+        if torch.equal(found, torch.ones_like(truth)):
+            print("todo: exercise 10.3, short prompts look at the filler before them")
+            return
+        words = f"of {ids.tolist()} you show {found.int().tolist()}"
+        advice = f"{words}: a dropped prompt is PAD too, and training let it be seen."
+        if not torch.equal(found, ids != pad):
+            advice = f"{words}, and it is {truth.int().tolist()}."
+        praise = f"10.3, {len(rows)} rows, filler hidden and dropped words not"
+        verdict(torch.equal(found, truth), praise, advice)
 
 
 def interval(answer: Callable[[Tensor, Generator], tuple[float, float]]) -> None:

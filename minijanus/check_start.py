@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
+from PIL import Image
 from torch import Tensor
 
 from minijanus.check import is_todo, verdict
@@ -18,15 +20,34 @@ def number_of_codes(answer: Callable[[int, int], int]) -> None:
         verdict(found == truth, f"0.1, {side} px in squares of {square}: {truth}", advice)
 
 
-def levels(answer: Callable[[Tensor], Tensor]) -> None:
-    """Exercise 0.3: pixels in [-1, 1] as 0 to 255; knows the known bug."""
-    pixels = torch.tensor([-1.1, -1.0, 0.3, 1.0, 1.1])
-    answered = answer(pixels)
-    found = answered.tolist()
-    if found[1:4] == [0, 166, 255] and found[4] < 255:
-        print("todo: exercise 0.3, a pixel a little too bright comes out black")
-        return
-    advice = f"-1.1, -1, 0.3, 1, 1.1 should be 0, 0, 166, 255, 255, not {found}."
-    verdict(found == [0, 0, 166, 255, 255], "0.3, what lies outside is clipped", advice)
-    kind = f"a file wants torch.uint8, not {answered.dtype}."
-    verdict(answered.dtype == torch.uint8, "0.3, and in eight bits", kind)
+def prepared(answer: Callable[[Image.Image, int, str], Tensor]) -> None:
+    """Exercise 0.3: three squares in a row, worked by hand; knows the known bug."""
+    row = Image.new("RGB", (180, 60))
+    for left, colour in ((0, "red"), (60, "lime"), (120, "blue")):
+        row.paste(colour, (left, 0, left + 60, 60))
+    lime = rearrange(torch.tensor([0.0, 255.0, 0.0]), "c -> c 1 1")
+    for turns, shape in enumerate(("wide", "high")):
+        image = row.rotate(90 * turns, expand=True)
+        found = (answer(image, 60, "see"), answer(image, 60, "draw"))
+        if is_todo(found, "0.3"):
+            return
+        if not all(isinstance(x, Tensor) and x.shape == (3, 60, 60) for x in found):
+            raise AssertionError("return pixels c h w, square, as the two functions do.")
+        levels = [((x + 1) / 2 * 255).round() for x in found]
+        see, draw = (torch.rot90(x, -turns, dims=(1, 2)) for x in levels)
+        if torch.equal(see, draw) and is_whole(draw):
+            print("todo: exercise 0.3, two thirds of what it learns to draw are grey bars")
+            return
+        advice = f"to see, a {shape} picture must be there from end to end, between bars."
+        verdict(is_whole(see), f"0.3, of a {shape} picture all is seen", advice)
+        advice = f"to draw, a {shape} picture must fill the square, not squeezed, no bars."
+        verdict(
+            bool((draw == lime).all()), f"0.3, of a {shape} one no bar is drawn", advice
+        )
+
+
+def is_whole(levels: Tensor) -> bool:
+    """Whether red, green and blue stand side by side in levels 3 60 60, between bars."""
+    bars = torch.cat([levels[:, :20], levels[:, 40:]], dim=1)
+    middles = levels[:, 30, 10::20]  # one column for each colour
+    return bool((bars == 127).all()) and torch.equal(middles, 255 * torch.eye(3))

@@ -6,11 +6,11 @@ Each function takes a world and gives rows, the same ones every time (paper §4.
 from collections.abc import Iterator
 from random import Random
 
-from minijanus.answers_mini import TRIES, enough, taken
+from minijanus.answers_mini import taken
 from minijanus.benchmark import Row
 from minijanus.charts import Chart, chart_choice, sample_chart
 from minijanus.options import CHOICES, LETTERS, Choice, choice, four_options, lay_out
-from minijanus.scenes import Scene
+from minijanus.scenes import TRIES, Scene, enough
 from minijanus.world import World, which_picture
 
 EACH = 40  # questions of each kind in MMB-mini, each in four orders; twice in SEED-mini

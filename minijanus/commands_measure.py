@@ -9,6 +9,8 @@ from minijanus.commands import model_of
 from minijanus.config import PRESETS
 from minijanus.folders import RESULTS
 
+GUIDANCE = 1.5  # of suites of drawings, what `evaluate` chooses for `tiny`
+
 
 def report(args: argparse.Namespace) -> int:
     """Make the README's pictures and tables anew."""
@@ -35,6 +37,8 @@ def evaluate(args: argparse.Namespace) -> int:
 
     if args.suite:
         found = suites(args)
+    elif args.shard or args.units or args.guidance is not None:
+        raise UserError("--shard, --units and --guidance are for suites: add --suite mini.")
     elif args.model or args.phase != "stage3":
         raise UserError("--model and --phase are measured by suites: add --suite mini.")
     else:
@@ -58,9 +62,10 @@ def suites(args: argparse.Namespace) -> dict[str, dict]:
         )
     if args.units and args.json is None:
         raise UserError("--units only tries a suite: name a file for it with --json.")
-    shard = shard_of(args.shard)
+    shard = shard_of(args.shard or "1/1")
+    guidance = GUIDANCE if args.guidance is None else args.guidance
     out = args.json or RESULTS / "mini.json"
-    how = (args.judge, args.guidance, out, shard, args.units)
+    how = (args.judge, guidance, out, shard, args.units)
     return run_suites(args.suite, model_of(args), *how)
 
 

@@ -47,11 +47,27 @@ def tensors_in(
     return found
 
 
+def unused_shapes(d: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of the pooling head that is never used, for an encoder of width d."""
+    latent, q, kv, proj, norm = (1, 1, d), (d, d), (2 * d, d), (d, d), (d,)
+    attention = (latent, q, (d,), kv, (2 * d,), proj, (d,))
+    mlp = ((4 * d, d), (4 * d,), (d, 4 * d), (d,))
+    *pooling, _ = UNUSED  # the last, a counter of codes, has any length
+    return dict(zip(pooling, (*attention, norm, norm, *mlp), strict=True))
+
+
 def check_names(
-    wanted: dict[str, tuple[int, ...]], shards: Shards, may_stay: tuple[str, ...]
+    wanted: dict[str, tuple[int, ...]],
+    shards: Shards,
+    may_stay: tuple[str, ...],
+    unused: dict[str, tuple[int, ...]],
 ) -> None:
-    """UserError names the first tensor that is missing, of another shape or unexpected."""
-    for name, shape in wanted.items():
+    """UserError names the first tensor that is missing, of another shape or unexpected.
+
+    `unused` has the shapes of those that may stay, if they are there.
+    """
+    there = {name: shape for name, shape in unused.items() if name in shards.shapes}
+    for name, shape in (wanted | there).items():
         if name not in shards.shapes:
             raise UserError(f"{shards.folder} lacks the tensor {name}: download it again.")
         if shards.shapes[name] != shape:
@@ -89,8 +105,10 @@ def fill(
             names_in(layout, name), apart(tensor, name, layout), strict=True
         )
     }
-    may_stay = UNUSED if layout == "official" else ()
-    check_names(wanted, shards, may_stay)
+    official = layout == "official"
+    may_stay = UNUSED if official else ()
+    unused = unused_shapes(janus.cfg.und_width) if official else {}
+    check_names(wanted, shards, may_stay, unused)
     held, dtypes = {}, {}
     # The largest first: what is read last then needs little room beside all the rest.
     for name in sorted(own, key=lambda name: -own[name].numel()):

@@ -13,11 +13,11 @@ from importlib import metadata
 from pathlib import Path
 
 from minijanus.config import PRESETS
+from minijanus.memory import free_bytes
 
 OLDEST_PYTHON = (3, 10)
 MEMORY_GB = 2.0  # what `train --preset tiny` needs
 DISK_GB = 2.0  # its checkpoints and caches, and room to write them beside
-MEMORY = Path("/proc/meminfo")  # Linux only; elsewhere nothing reads it without a package
 INSTALL = "type `pip install --editable .` in the folder of pyproject.toml"
 RESTORE = "restore it with `git restore data`"
 TABLES = ("sprites.parquet", "labels.parquet", "text.parquet")
@@ -85,14 +85,11 @@ def devices() -> Iterator[str]:
 
 def memory() -> Iterator[str]:
     """The memory that is free."""
-    table = MEMORY.read_text() if MEMORY.exists() else ""
-    known = re.search(r"MemAvailable:\s+(\d+) kB", table)
-    if known:
-        yield enough(
-            "memory", int(known[1]) * 1024 / 1e9, MEMORY_GB, "close other programs"
-        )
-    else:
+    free = free_bytes()
+    if free is None:
         yield f"ok memory: not measured on {platform.system()}"
+    else:
+        yield enough("memory", free / 1e9, MEMORY_GB, "close other programs")
 
 
 def disk(data: Path) -> Iterator[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from minijanus import frechet
 from minijanus.benchmark import Benchmark, Line, Measure, Row, marked
 from minijanus.cfg_sampler import drawing
-from minijanus.geneval_mini import DRAWINGS, PROMPTS, Model, looked, prompts
+from minijanus.geneval_mini import DRAWINGS, PROMPTS, Model, looked, prompts, redrawn
 from minijanus.judge import Found, Judge, shows
 from minijanus.language import caption, coloured
 from minijanus.limits import truth
@@ -53,10 +53,31 @@ def drawn(
         *_, last = drawing(janus, ids, tokenizer.pad, generators, guidance)
         codes += last.cpu()
     raw = [" ".join(map(str, one.tolist())) for one in codes]
-    found = looked(judge, pictures(model, raw))
+    return judged(judge, benchmark, rows, raw, pictures(model, raw), blind)
+
+
+def best(
+    model: Model, judge: Judge, benchmark: Benchmark, rows: Sequence[Row]
+) -> list[Line]:
+    """The most that can be had: the units' own scenes after the VQ tokenizer."""
+    rows = list({row.unit: row for row in rows}.values())
+    asked = [(row.words, row.shown[0]) for row in rows]
+    images = redrawn(model, World(model[0].cfg), asked)
+    return judged(judge, benchmark, rows, [""] * len(rows), images, False)
+
+
+def judged(
+    judge: Judge,
+    benchmark: Benchmark,
+    rows: Sequence[Row],
+    raw: Sequence[str],
+    images: Sequence[Image.Image],
+    blind: bool,
+) -> list[Line]:
+    """The lines of drawings: their codes, and what the judge says that they show."""
     return [
         marked(benchmark, row, words, blind, written(things))
-        for row, words, things in zip(rows, raw, found, strict=True)
+        for row, words, things in zip(rows, raw, looked(judge, images), strict=True)
     ]
 
 
@@ -116,16 +137,17 @@ def distance_rows(world: World) -> list[Row]:
     return rows
 
 
-def features_of(encoder: torch.nn.Module, world: World, stream: str, first: int) -> Tensor:
-    """Features of DISTANT rendered scenes of a stream, from the scene `first`."""
-    scenes = (world.scene(stream, index) for index in range(first, first + DISTANT))
-    return frechet.features(encoder, [world.render(scene) for scene in scenes])
+def some_scenes(world: World, stream: str, first: int) -> list[Scene]:
+    """DISTANT scenes of a stream, from the scene `first`."""
+    return [world.scene(stream, index) for index in range(first, first + DISTANT)]
 
 
 class Distances:
     """The Fréchet distance between each set's drawings and as many other scenes.
 
-    The ceiling is what the very scenes of the prompts have.
+    Beside it that of the prompts' own scenes after a way through the VQ tokenizer.
+
+    The ceiling is what the very scenes of the prompts have: real against real, as many.
     """
 
     def __init__(self, model: Model, world: World):
@@ -137,30 +159,35 @@ class Distances:
         if self.encoder is not None:
             return
         self.encoder = frechet.load_encoder(self.model[0].device)
-        train = World(self.world.cfg)
-        self.basis = frechet.principal_axes(features_of(self.encoder, train, "caption", 0))
-        self.real, self.best = {}, {}
+        world = World(self.world.cfg)  # the axes are of training scenes
+        train = [*map(world.render, some_scenes(world, "caption", 0))]
+        self.basis = frechet.principal_axes(frechet.features(self.encoder, train))
+        self.real, self.best, self.redrawn = {}, {}, {}
         for name, stream in SETS.items():
-            groups = [
-                self.moments(features_of(self.encoder, self.world, stream, first))
-                for first in (FIRST, FIRST + DISTANT)
-            ]
+            own, others = (
+                some_scenes(self.world, stream, first) for first in (FIRST, FIRST + DISTANT)
+            )
+            groups = [self.moments([*map(self.world.render, s)]) for s in (own, others)]
             self.real[name] = groups[1]  # not the scenes that the prompts are of
             self.best[name] = statistic_of(groups, frechet.distance_of)
+            again = redrawn(self.model, self.world, [("", scene) for scene in own])
+            self.redrawn[name] = self.moments(again)
 
-    def moments(self, found: Tensor) -> Tensor:
-        """Features as moments in the basis."""
-        return frechet.moments(self.basis.project(found))
+    def moments(self, images: list[Image.Image]) -> Tensor:
+        """The moments of pictures' features in the basis."""
+        return frechet.moments(self.basis.project(frechet.features(self.encoder, images)))
 
     def __call__(self, lines: list[Line]) -> dict[str, Measure]:
         self.load()
         measures = {}
         for name in SETS:
-            some = [line for line in lines if line.part == name]
-            drawings = pictures(self.model, [line.raw for line in some])
-            made = self.moments(frechet.features(self.encoder, drawings))
-            groups = [made, self.real[name]]
-            measures[name] = Measure(groups, frechet.distance_of, self.best[name], True)
+            raw = [line.raw for line in lines if line.part == name]
+            made = {name: self.moments(pictures(self.model, raw))}
+            made[f"{name}_redrawn"] = self.redrawn[name]
+            for what, found in made.items():
+                groups = [found, self.real[name]]
+                how = (frechet.distance_of, self.best[name], True)
+                measures[what] = Measure(groups, *how)
         return measures
 
 

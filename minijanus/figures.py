@@ -1,4 +1,4 @@
-"""Our drawing of Figure 2, the map in every notebook, and of sequences (paper Fig. 2).
+"""Our drawing of Figure 2, the map in every notebook (paper Fig. 2), and plots they share.
 
 A notebook lights the parts it is about: thick frame, bold name and the word "today", so
 that nothing hangs on colour.
@@ -10,7 +10,9 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from einops import rearrange
 from PIL import Image
+from torch import Tensor
 
 from minijanus.lab import UserError
 
@@ -174,3 +176,71 @@ def draw_block(axes: Axes, left: float, name: str, first: int, last: int) -> flo
     axes.text(middle, 0.5, name, ha="center", va="center", size=12, bbox=box)
     axes.text(middle, -0.3, shown, ha="center", va="center", size=11, color=GREY)
     return left + width
+
+
+def number_table(values: Tensor, across: str, down: str) -> Figure:
+    """Shares in [0, 1] as a table of coloured squares, each with its number in it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.4), layout="constrained")
+    axes = figure.add_subplot(xlabel=across, ylabel=down)
+    axes.imshow(values.cpu().numpy(), cmap="cividis", vmin=0, vmax=1)
+    for row, shares in enumerate(values.tolist()):
+        for column, share in enumerate(shares):
+            ink = "black" if share > 0.5 else "white"
+            axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=ink)
+    axes.set(xticks=range(values.shape[1]), yticks=range(values.shape[0]))
+    return figure
+
+
+def curve(
+    points: Sequence[tuple[float, float]],
+    names: tuple[str, str],
+    level: tuple[float, str] | None = None,
+    top: float | None = None,
+) -> Figure:
+    """A line through points (x, y) whose axes have names; a dashed level has one too."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    axes = figure.add_subplot(xlabel=names[0], ylabel=names[1])
+    axes.plot(*zip(*points, strict=True), color=INK)
+    axes.grid(alpha=0.3)
+    if top is not None:
+        axes.set_ylim(0, top)
+    if level is not None:
+        axes.axhline(level[0], color=GREY, linestyle="--", label=level[1])
+        axes.legend()
+    return figure
+
+
+def little_squares(pixels: Tensor, columns: int, titles: Sequence[str] = ()) -> Figure:
+    """Pictures n c h w in [0, 1], row by row, each in a frame, for some are white."""
+    from matplotlib.figure import Figure
+
+    rows, height = -(-len(pixels) // columns), 1.0 if titles else 0.75
+    figure = Figure(figsize=(0.75 * columns, height * rows), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in places[len(pixels) :]:
+        axes.axis("off")
+    for axes, square in zip(places, pixels.cpu(), strict=False):
+        shown = rearrange(square, "c h w -> h w c").numpy()
+        axes.imshow(shown, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+    for axes, title in zip(places, titles, strict=False):
+        axes.set_title(title, fontsize=10)
+    return figure
+
+
+def attention_square(weights: Tensor, names: Sequence[str]) -> Figure:
+    """Attention weights t t: who looks, row by row, at whom; places go by their names."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.add_subplot(xlabel="at whom", ylabel="who looks")
+    most = float(weights[1:].max())  # the first can only look at itself: 1 would dim all
+    shown = axes.imshow(weights.cpu().numpy(), cmap="cividis", vmin=0, vmax=most)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    figure.colorbar(shown, label="weight", extend="max")
+    return figure

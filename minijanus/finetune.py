@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from minijanus import checkpoint
+from minijanus import checkpoint, memory
 from minijanus.config import Config, Stage
 from minijanus.images import open_picture
 from minijanus.janus import Janus
@@ -132,16 +132,16 @@ def merge_lora(janus: Janus) -> None:
             setattr(janus.llm.get_submodule(parent), child, module.get_base_layer())
 
 
-def cost(janus: Janus, named: list[tuple[str, nn.Parameter]], seconds: float) -> str:
-    """One sentence about memory and time, before training starts."""
+def state_memory(janus: Janus, named: list[tuple[str, nn.Parameter]]) -> None:
+    """Print what memory training takes; UserError if it is not there."""
     whole = sum(p.numel() for p in janus.parameters())
     training = sum(p.numel() for _, p in named)
-    gigabytes = 4 * (whole + GRADIENT_AND_ADAM * training) / 1e9
-    return (
-        f"{training:,} of {whole:,} numbers train: {gigabytes:.3g} GB for weights, "
-        "gradients and AdamW, what a batch needs comes on top; about "
-        f"{max(seconds / 60, 0.1):.1f} minutes, by one step measured now."
-    )
+    more = 4 * GRADIENT_AND_ADAM * training  # bytes, beside the weights
+    shares = f"{(4 * whole + more) / 1e9:.3g} GB for weights, gradients and AdamW"
+    shares += ", what a batch needs comes on top"
+    print(f"{training:,} of {whole:,} numbers train: {shares}.", flush=True)
+    less = "close other programs, or train less with --only-adaptors or --lora"
+    memory.need("training, beside the weights,", more, janus.device, less)
 
 
 def one_step(
@@ -179,17 +179,20 @@ def finetune(
     given = {"model": checkpoint.fingerprint(janus), "folder of pictures": source.name}
     begun_with(out, given | {"rank of adapters": str(rank)})
     cfg = replace(janus.cfg, stages=(*janus.cfg.stages[:2], stage))
-    tokenizer, named = janus.pretrained.tokenizer, janus.set_stage(stage)
-    if rank:
-        named = add_lora(janus, rank)
+    tokenizer = janus.pretrained.tokenizer
+    named = janus.set_stage(stage)
+    named = add_lora(janus, rank) if rank else named
     finished = out / f"{NAME}.safetensors"
     if finished.exists():  # trained to the end, then stopped before it was saved
         tensors, manifest = checkpoint.load(finished)
         check_config(cfg, manifest["config"], finished)
         checkpoint.load_into(janus, tensors, finished.name)
     else:
-        seconds = one_step(cfg, stage, janus, tokenizer, source)
-        print(cost(janus, named, stage.steps * seconds), flush=True)
+        state_memory(janus, named)
+        minutes = stage.steps * one_step(cfg, stage, janus, tokenizer, source) / 60
+        print(
+            f"about {max(minutes, 0.1):.1f} minutes, by one step measured now.", flush=True
+        )
         everything = {"": ""}
         run_stage(cfg, stage, janus, named, tokenizer, source, out, everything, deadline)
     if rank:

@@ -16,8 +16,8 @@ from minijanus.images import generation_pixels, to_picture
 from minijanus.janus import Janus
 from minijanus.judge import Found, Judge, shows
 from minijanus.language import caption
-from minijanus.scenes import DRAWN, Scene
-from minijanus.studio import draw_pictures
+from minijanus.scenes import DRAWN, TRIES, Scene, enough
+from minijanus.studio import draw, picture_seed
 from minijanus.text import Tokenizer
 from minijanus.world import World
 
@@ -25,22 +25,20 @@ Model = tuple[Janus, Tokenizer, int]  # as load_janus gives it
 Asked = tuple[str, Scene]
 PROMPTS, DRAWINGS = 100, 4  # of each kind; of each prompt
 TRIALS, TRIAL_DRAWINGS = 25, 2  # the same to choose the guidance by
-TRIALS_FROM = 50_000  # the first scene of these, far from the ones that count
 GUIDANCES = (1.0, 1.5, 2.0, 3.0)
 PROMPTS_AT_ONCE = 8
 AT_ONCE = 100  # pictures that the judge looks at together
 
 
-def prompts(world: World, kind: str, count: int, first: int = 0) -> list[Asked]:
-    """So many prompts of a kind, each with a scene that it describes."""
-    found: list[Asked] = []
-    index = first
-    while len(found) < count:
-        scene = world.scene("caption", index)
-        if scene.kind == kind:
-            found.append((caption(scene, world.rng("geneval", index)), scene))
-        index += 1
-    return found
+def prompts(world: World, kind: str, count: int) -> list[Asked]:
+    """So many prompts of a kind, each with its scene; UserError if there are too few."""
+    scenes = ((index, world.scene("caption", index)) for index in range(TRIES))
+    made = (
+        (caption(scene, world.rng("geneval", index)), scene)
+        for index, scene in scenes
+        if scene.kind == kind
+    )
+    return enough(made, f"geneval {kind}", count)
 
 
 def looked(judge: Judge, pictures: Sequence[Image.Image]) -> list[list[Found]]:
@@ -55,12 +53,16 @@ def looked(judge: Judge, pictures: Sequence[Image.Image]) -> list[list[Found]]:
 def drawn(
     model: Model, asked: Sequence[Asked], n: int, guidance: float, seed: int = 0
 ) -> list[Image.Image]:
-    """n drawings of each prompt, one prompt after the other."""
+    """n drawings of each prompt, one prompt after the other, every one with its own seed.
+
+    The same prompt may come twice; with the same seeds its drawings would count twice.
+    """
     pictures = []
     starts = range(0, len(asked), PROMPTS_AT_ONCE)
     for start in tqdm(starts, desc=f"drawing at {guidance:g}", mininterval=5):
         words = [words for words, _ in asked[start : start + PROMPTS_AT_ONCE]]
-        pictures += draw_pictures(*model, words, n, seed, guidance)
+        seeds = [picture_seed(seed, n * start + i) for i in range(n * len(words))]
+        pictures += draw(*model, words, n, guidance, seeds=seeds)
     return pictures
 
 
@@ -72,8 +74,8 @@ def right_by_prompt(judge: Judge, pictures: list, asked: Sequence[Asked], n: int
 
 
 def choose_guidance(model: Model, judge: Judge, world: World) -> tuple[float, dict]:
-    """The guidance with most right drawings on prompts of their own, and all shares."""
-    asked = [p for k in DRAWN for p in prompts(world, k, TRIALS, TRIALS_FROM)]
+    """The guidance with most right drawings of a world's prompts, and all shares."""
+    asked = [pair for kind in DRAWN for pair in prompts(world, kind, TRIALS)]
     shares = {}
     for guidance in GUIDANCES:
         pictures = drawn(model, asked, TRIAL_DRAWINGS, guidance, seed=1)

@@ -41,9 +41,9 @@ def check_script(text: str) -> None:
 
 
 def check_text(text: str, what: str) -> str:
-    """The text on one line; UserError if no model could read it."""
-    text = " ".join(text.split())
-    if not any(letter.isalpha() for letter in text):
+    """The text without blanks at its ends; UserError if no model could read it."""
+    text = text.strip()
+    if not text:
         raise UserError(f'the {what} has no words: write some, such as "a red car".')
     for mark in SPECIAL:
         if mark in text:
@@ -52,11 +52,18 @@ def check_text(text: str, what: str) -> str:
 
 
 def check_for(janus: Janus, text: str, what: str) -> str:
-    """The text on one line; UserError if this model cannot read it."""
+    """The text as this model reads it; UserError if it cannot.
+
+    Our small models know letters of some scripts on one line; a released one read the web,
+    with its formulas, emoji and lines.
+    """
     text = check_text(text, what)
-    if janus.pretrained is None or janus.pretrained.layout == "minijanus":
-        check_script(text)
-    return text
+    if janus.pretrained is not None and janus.pretrained.layout != "minijanus":
+        return text
+    if not any(letter.isalpha() for letter in text):
+        raise UserError(f'the {what} has no words: write some, such as "a red car".')
+    check_script(text)
+    return " ".join(text.split())
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

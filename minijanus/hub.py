@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minijanus import checkpoint
+from minijanus import checkpoint, memory
 from minijanus.conversion import fill, is_tied, tensors_in
 from minijanus.janus import Janus
 from minijanus.lab import UserError
@@ -64,18 +64,30 @@ def from_pretrained(
         return _own(folder, device, dtype)
     raw = read_json(folder / "config.json")
     layout, name = layout_of(raw), model_name(folder)
-    cfg, roles = read_config(raw, name), read_template(folder, name)
-    do_normalize = read_do_normalize(folder)
-    tokenizer = read_tokenizer(folder, name, roles, cfg.vocabulary)
+    cfg = read_config(raw, name)
+    roles, do_normalize = read_template(folder, cfg), read_do_normalize(folder)
+    tokenizer = read_tokenizer(folder, cfg, roles)
     shards = Shards(folder)
     with torch.device("meta"):
         janus = Janus(cfg)
     tied = bool(raw.get("tie_word_embeddings", True)) and layout == "transformers"
-    dtypes, unused = fill(janus, shards, layout, tied, device, dtype)
+    check_memory(shards, device, dtype)
+    with memory.told(folder):
+        dtypes, unused = fill(janus, shards, layout, tied, device, dtype)
     names = [p.name for p in sorted(folder.iterdir()) if SMALL_FILES.fullmatch(p.name)]
     files = {name: (folder / name).read_text(encoding="utf-8") for name in names}
     janus.pretrained = Pretrained(layout, tokenizer, do_normalize, 3, dtypes, unused, files)
     return janus.eval()
+
+
+def check_memory(
+    shards: Shards, device: torch.device | str, dtype: torch.dtype | None
+) -> None:
+    """UserError if a folder's weights are known not to fit on a device."""
+    needed, remedy = shards.size(dtype), memory.REMEDY
+    if needed > shards.size(torch.bfloat16):
+        remedy = "close other programs or, unless it is to be trained, load it in bfloat16"
+    memory.need(str(shards.folder), needed, device, remedy)
 
 
 def _own(folder: Path, device: torch.device | str, dtype: torch.dtype | None) -> Janus:

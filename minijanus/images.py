@@ -114,6 +114,8 @@ def generation_pixels(image: Image.Image, size: int) -> Tensor:
 
 def to_picture(pixels: Tensor) -> Image.Image:
     """Pixels c h w in [-1, 1] to a PIL picture; what lies outside is clipped."""
+    # Rounded, where the released code cuts off: so a picture that went through an eye comes
+    # back level by level, and a drawing differs from the released one by a level at most.
     levels = ((pixels.detach().float().clamp(-1, 1) + 1) / 2 * 255).round()
     rows = rearrange(levels.to(torch.uint8), "c h w -> h w c")
     return Image.fromarray(rows.cpu().numpy())

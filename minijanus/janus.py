@@ -80,9 +80,10 @@ class Janus(nn.Module):
     ) -> list[Image]:
         """Draw each prompt n times; all pictures of the first prompt come first.
 
-        Each picture equals the one drawn alone with its seed; `seeds` has one per picture,
-        by default 0, 1, 2 and so on. on_step gets the unfinished pictures of a batch after
-        each row of codes. Only for a model of from_pretrained; UserError for bad input.
+        In float32 each picture equals the one drawn alone with its seed; half precision
+        rounds a batch otherwise. `seeds` has one per picture, by default 0, 1, 2 and so on.
+        on_step gets the unfinished pictures of a batch after each row of codes. Only for a
+        model of from_pretrained; UserError for bad input.
         """
         from minijanus import given, studio  # which import this file
 

@@ -17,6 +17,7 @@ from torchvision.ops import nms
 from minijanus import checkpoint
 from minijanus.concepts import COLOURS
 from minijanus.config import Config
+from minijanus.lab import UserError
 from minijanus.layout import Box, relation
 from minijanus.scenes import Scene
 from minijanus.world import concepts_of
@@ -172,9 +173,15 @@ def sees_all(found: list[Found], scene: Scene) -> bool:
 
 
 def load_judge(cfg: Config, folder: Path, device) -> Judge:
-    """The trained judge of a preset's world; UserError if its file is not whole."""
+    """The trained judge of a preset's world; UserError if it is another's or not whole."""
     judge = Judge(cfg)
-    tensors, _ = checkpoint.load(folder / FILE)
+    tensors, manifest = checkpoint.load(folder / FILE)
+    looks_at = manifest["config"]["image_size"]
+    if looks_at != cfg.image_size:  # its weights would fit, and find what is not there
+        raise UserError(
+            f"the judge in {folder} knows pictures of {looks_at} pixels, but these "
+            f"have {cfg.image_size}: name the folder of another one with --judge."
+        )
     ours = {name: tensor.float() for name, tensor in tensors.items()}
     checkpoint.load_into(judge, ours, FILE)
     return judge.to(device).eval()

@@ -4,13 +4,15 @@ Nouns are the labels of data/labels.parquet, which the language model has read b
 their English ones; no picture came with them (paper Appendix B, Fig. 8).
 """
 
-from minijanus.benchmark import Row
+from minijanus.benchmark import Benchmark, Line, Measure, Row
 from minijanus.concepts import COLOURS
 from minijanus.corpus import labels
-from minijanus.drawn_mini import drawing_row
+from minijanus.drawn_mini import as_it_is, drawing_row, shows_prompt
 from minijanus.geneval_mini import prompts
 from minijanus.language import caption
 from minijanus.scenes import Thing
+from minijanus.scores import mean_of_groups
+from minijanus.suites_mini import accuracy
 from minijanus.world import World
 
 PROMPTS = 30  # of each language and kind, each drawn once
@@ -47,7 +49,10 @@ def in_language(thing: Thing, code: str, language: str) -> str:
 
 
 def language_rows(world: World) -> list[Row]:
-    """The same single things, plain and tinted, in English and in ten other ways."""
+    """The same single things, plain and tinted, in English and in ten other ways.
+
+    A part is one language and kind, such as "fr_colours".
+    """
     rows = []
     for kind in KINDS:
         for i, (_, scene) in enumerate(prompts(world, kind, PROMPTS)):
@@ -56,8 +61,25 @@ def language_rows(world: World) -> list[Row]:
             words = {"en": english}
             for language in (*COLOUR_WORDS, "emoji"):
                 words[language] = in_language(thing, world.codes[thing.concept], language)
+            parts = ((f"{name}_{kind}", said) for name, said in words.items())
             rows += [
-                drawing_row(f"{name}/{kind}/{i}", name, f"{name}/{kind}/{i}", said, scene)
-                for name, said in words.items()
+                drawing_row(f"{part}/{i}", part, f"{part}/{i}", said, scene)
+                for part, said in parts
             ]
     return rows
+
+
+def language_measures(lines: list[Line]) -> dict[str, Measure]:
+    """The share of right drawings: of each language and kind, of English, of the rest."""
+    found = accuracy(lines)
+    del found["accuracy"]  # a mean over English and others would say nothing
+    english = {name: one for name, one in found.items() if name.startswith("en_")}
+    for name, some in (("english", english), ("other", found.keys() - english.keys())):
+        parts = [values for part in sorted(some) for values in found[part].parts]
+        found[name] = Measure(parts, mean_of_groups)
+    return found
+
+
+LANGUAGES_MINI = Benchmark(
+    "languages_mini", language_rows, as_it_is, shows_prompt, language_measures
+)

@@ -1,17 +1,14 @@
-"""What limits a score: the judge, the VQ tokenizer, the encoder, the language model.
+"""What limits a score: the judge, the VQ tokenizer, the language model; probes.py: the eye.
 
 The judge is tested on real scenes and on nonsense, the VQ tokenizer by the judge of its
-reconstructions, the understanding encoder by a linear probe, the LLM on held-out text.
+reconstructions, the LLM on held-out text and on the codes of held-out pictures.
 """
 
-from collections.abc import Callable
-
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from minijanus.geneval_mini import AT_ONCE, PROMPTS, Model, looked, prompts, redrawn
-from minijanus.images import understanding_pixels
+from minijanus.geneval_mini import PROMPTS, Model, looked, prompts, redrawn
+from minijanus.images import generation_pixels
 from minijanus.janus import Janus
 from minijanus.judge import Found, Judge, sees_all, shows
 from minijanus.pretrain import PLAIN_TEXT
@@ -24,7 +21,7 @@ from minijanus.world import World
 
 SCENES = 500  # of each stream that the judge is tested on
 TEXTS, IN_ONE = 40, 10  # batches of held-out text, and documents in one
-PROBED = (3000, 500)  # scenes that the probe learns from and is tested on
+CODED = 300  # scenes whose codes are predicted
 
 
 def truth(scene: Scene) -> list[Found]:
@@ -57,7 +54,7 @@ def judge_scores(judge: Judge, model: Model, world: World) -> dict:
     size = world.cfg.image_size
     noise = torch.rand(
         len(scenes), 3, size, size, generator=torch.Generator().manual_seed(0)
-    )
+    ).to(next(judge.parameters()).device)
     flat = noise[..., :1, :1].expand(noise.shape)
     false = [ones(map(shows, judge.look(fake), scenes)) for fake in (flat, noise)]
     return {
@@ -84,52 +81,22 @@ def text_losses(janus: Janus, tokenizer: Tokenizer, world: World) -> Tensor:
     return torch.stack(found).cpu()
 
 
-def features(janus: Janus, world: World, count: int) -> Tensor:
-    """Features b n d of the understanding encoder for the first scenes of a world."""
-    found = []
-    for start in range(0, count, AT_ONCE):
-        scenes = [
-            world.scene("scene", i) for i in range(start, min(start + AT_ONCE, count))
-        ]
-        images = [world.render(scene) for scene in scenes]
-        pixels = [understanding_pixels(image, world.cfg.image_size) for image in images]
-        with torch.no_grad():
-            found.append(janus.und.encode(torch.stack(pixels).to(janus.device)).cpu())
-    return torch.cat(found).float()
+@torch.no_grad()
+def code_losses(model: Model, world: World, count: int = CODED) -> Tensor:
+    """The mean loss of a code, in nats, of each of so many scenes with their prompts.
 
-
-def linear_map(
-    x: Tensor, y: Tensor, out: int, loss: Callable[[Tensor, Tensor], Tensor]
-) -> nn.Linear:
-    """The linear map of x n d to n out with the least loss(map(x), y), its weights small.
-
-    y has what the loss wants: classes n for a cross-entropy, n out for one yes or no each.
+    This is what stage III made small: how surely the LLM knows the next code of a picture.
     """
-    linear = nn.Linear(x.shape[1], out)
-    optimizer = torch.optim.LBFGS(
-        linear.parameters(), max_iter=200, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss(linear(x), y) + 1e-4 * linear.weight.square().sum()
-        value.backward()
-        return value
-
-    optimizer.step(closure)
-    return linear
-
-
-def probe(model: Model, world: World) -> Tensor:
-    """Whether a linear map of the encoder's mean feature names exactly the things there."""
-    names, learn = [concept.name for concept in world.concepts], PROBED[0]
-    parts = list(zip((World(world.cfg), world), PROBED, strict=True))
-    x = torch.cat([features(model[0], part, count).mean(dim=1) for part, count in parts])
-    scenes = [part.scene("scene", index) for part, count in parts for index in range(count)]
-    shown = [{g.concept for g in scene.groups} for scene in scenes]
-    y = torch.tensor([[name in things for name in names] for things in shown]).float()
-    x = (x - x.mean(dim=0)) / x.std(dim=0)
-    linear = linear_map(
-        x[:learn], y[:learn], len(names), F.binary_cross_entropy_with_logits
-    )
-    return ((linear(x[learn:]) > 0) == y[learn:].bool()).all(dim=1).float()
+    janus, tokenizer, number = model
+    cfg, stage, losses = janus.cfg, janus.cfg.stage(number), []
+    for start in range(0, count, IN_ONE):
+        records = [world.record("generation", start + i, number) for i in range(IN_ONE)]
+        rows = [to_sequence(r, stage, tokenizer, janus.lengths()) for r in records]
+        batch = pack(rows, cfg.pack_length, cfg.max_positions).to(janus.device)
+        pixels = [generation_pixels(r.images[0], cfg.image_size) for r in records]
+        ids = janus.gen.encode(torch.stack(pixels).to(janus.device))
+        hidden = janus(batch, {"gen": ids})
+        for span, codes in zip(batch.spans, ids, strict=True):
+            before = hidden[span.row, span.start - 1 : span.start - 1 + span.length]
+            losses.append(janus.image_head.loss(before, codes).mean())
+    return torch.stack(losses).cpu()

@@ -26,6 +26,7 @@ from minijanus.progress import Log, Progress
 T = TypeVar("T")  # the samples of one step
 SAVE_EVERY = 120.0  # seconds
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+BF16_ON = ("cuda",)  # a CPU computes in float32, unless a test adds it here
 TABLES = ("embed_tokens", "embedding", "pos_embed", "latent")  # learned rows, not matrices
 
 
@@ -99,6 +100,11 @@ def stop_request() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def autocast(cfg: Config, device: torch.device) -> torch.autocast:
+    """How a step's loss is computed: on a GPU in bfloat16, if cfg.bf16; weights stay."""
+    return torch.autocast(device.type, torch.bfloat16, cfg.bf16 and device.type in BF16_ON)
+
+
 def as_it_is(samples: T) -> T:
     """The step's samples, which are tensors already."""
     return samples
@@ -158,7 +164,6 @@ def run_phase(
     """
     named = [pair for group in groups for pair in group]
     device = named[0][1].device
-    bf16 = cfg.bf16 and device.type == "cuda"
     optimizer = make_optimizer(phase, named)
     resume = folder / f"{phase.name}.resume.safetensors"
     run = Progress(resume, cfg, model, named, optimizer)
@@ -169,7 +174,7 @@ def run_phase(
     started, saved = time.monotonic() - run.seconds, time.monotonic()
     with stop_request() as stopped:
         for samples in prepared(prepare, range(run.step, phase.steps), cfg.workers):
-            with torch.autocast(device.type, torch.bfloat16, bf16):
+            with autocast(cfg, device):
                 losses = step_loss(run.step, samples)
             if not torch.isfinite(losses["loss"]):
                 raise UserError(

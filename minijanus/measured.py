@@ -35,6 +35,19 @@ def suites_table() -> str:
     return table([*head, "Conditions"], score_rows(path, keys))
 
 
+def suite_times_table() -> str:
+    """How long the answers of each suite took, by the lines themselves."""
+    path = RESULTS / "mini.json"
+    if not path.exists():
+        return "Not measured yet: `python -m minijanus evaluate --suite mini`."
+    taken = {
+        name.partition(".")[0]: found["seconds"]
+        for name, found in json.loads(path.read_text(encoding="utf-8")).items()
+    }
+    rows = [[f"`{name}`", f"{seconds:.0f}"] for name, seconds in taken.items()]
+    return table(["Suite", "Seconds"], [*rows, ["in all", f"{sum(taken.values()):.0f}"]])
+
+
 def languages_table() -> str:
     """Figure 8 in miniature: drawings from each language's prompts, and the control's."""
     paths = (RESULTS / "mini.json", RESULTS / "control" / "languages.json")
@@ -42,15 +55,27 @@ def languages_table() -> str:
         json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         for path in paths
     )
+    before = "languages_mini."
     rows = [
-        [f"`{name.removeprefix('languages_mini.')}`", f"{found['guess']:.3f}"]
+        [f"`{name.removeprefix(before).replace('_', ', ')}`", f"{found['guess']:.3f}"]
         + [interval(scores.get(name)) for scores in (tiny, control)]
         for name, found in tiny.items()
-        if name.startswith("languages_mini.") and not name.endswith(".accuracy")
+        if name.startswith(before)
     ]
     if not rows:
         return "Not measured yet: `python -m minijanus evaluate --suite languages_mini`."
-    return table(["Prompts in", "Guess", "`tiny`", "Control"], rows)
+    made = table(["Prompts in", "Guess", "`tiny`", "Control"], rows)
+    return f"{made}\n\n{carried_over(tiny[before + 'other'])}"
+
+
+def carried_over(other: dict) -> str:
+    """What the drawings from all prompts not in English words show, in one sentence."""
+    share = f"{interval(other)} of the drawings are right, where a guess has"
+    if other["low"] > other["guess"]:
+        verdict = "so a little carries over from words alone"
+    else:
+        verdict = "so nothing is seen to carry over from words alone"
+    return f"Of all prompts but the English ones {share} {other['guess']:.3f}: {verdict}."
 
 
 def interval(found: dict | None) -> str:

@@ -48,9 +48,11 @@ NOT_COMPARABLE = (
     "interval"
 )
 NOTES = {
-    2: f"{NOT_COMPARABLE}. MME-mini has fewer kinds of question than MME, so fewer points.",
+    2: f"{NOT_COMPARABLE}. MME-mini has fewer kinds of question than MME, so fewer points. "
+    "POPE is the accuracy on the random split; its F1 stands among the suites.",
     3: f"{NOT_COMPARABLE}. Prompts, objects and judge are those of GenEval-mini.",
-    4: f"{NOT_COMPARABLE}. FD-mini is not FID, and its scale is another.",
+    4: f"{NOT_COMPARABLE}. FD-mini is not FID, and its scale is another; behind it stands "
+    "how far two sets of as many real scenes are apart.",
     5: f"The six rows marked (mini) are ours, {NOT_RUN}. Measured on our own miniature "
     "data, they will be **not comparable** with the paper's, only with each other.",
 }
@@ -70,9 +72,12 @@ def measured(path: Path) -> dict[str, dict]:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is no file of scores: {error}.") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is no file of scores: name another one with --json.")
+    return found
 
 
 def models(number: int) -> dict[tuple[str, str, str], dict[str, str]]:
@@ -102,7 +107,9 @@ def our_cell(number: int, column: str, scores: dict) -> str:
     digits = DIGITS[number]
     most = f" of {found['ceiling']:.0f}" if column == POINTS else ""
     interval = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{value:.{digits}f}{most}{interval}"
+    # Beside a distance: what two sets of real scenes of the same size are apart.
+    real = f" (real: {found['ceiling']:.{digits}f})" if number == 4 else ""
+    return f"{value:.{digits}f}{most}{interval}{real}"
 
 
 def preset_of(scores: dict) -> str:

@@ -23,7 +23,7 @@ from minijanus.lab import UserError
 from minijanus.llm import KVCache
 from minijanus.records import turns
 from minijanus.releasing import small_files
-from minijanus.text import Tokenizer
+from minijanus.text import SYSTEM_PROMPT, Tokenizer
 from minijanus.text_sampler import speaking
 
 BOUND = 1e-5  # of the relative error ||a - b|| / ||b||, in float32
@@ -182,7 +182,8 @@ def choices(janus: Janus, port, tokenizer: Tokenizer) -> Iterator[Row]:
     steps = speaking(janus, tokenizer, [(question, [])], 3, max_tokens=WORDS)
     ours = torch.tensor([token for (token,) in steps])
     (first,) = question
-    prompt = f"User: {first['content']}\n\nAssistant:"
+    # Written out, not taken from ours: a turn laid out wrongly would show here too.
+    prompt = f"{SYSTEM_PROMPT}\n\nUser: {first['content']}\n\nAssistant:"
     ids = torch.tensor([[tokenizer.bos, *tokenizer.encode(prompt)]])
     mask = torch.ones_like(ids)
     how = {"max_new_tokens": len(ours), "do_sample": False}

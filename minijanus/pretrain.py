@@ -94,19 +94,19 @@ def train_siglip(
 
     def step_loss(step: int, samples: tuple[Tensor, ...]) -> dict[str, Tensor]:
         pixels, picture, inside, ids, mask = (tensor.to(device) for tensor in samples)
-        # float32 from here on: among many close vectors, half precision finds ties.
         # Differs: SigLIP matches whole pictures with captions; here each thing's box is
         # matched with its name as well, or a short run would hardly learn what is where.
         # Differs: a bare square of every fourth picture is matched with the background's
         # colour, which captions leave out here. Never named, backgrounds are not learned by
         # the LLM either; named in every picture, they slow down the learning of things.
-        image = model.parts_embedding(pixels, picture, inside).float()
-        text = model.text_embedding(ids, mask).float()
-        match = same_caption(ids)
-        matched = match.gather(1, (image @ text.T).argmax(dim=1, keepdim=True))
+        image = model.parts_embedding(pixels, picture, inside)
+        text, match = model.text_embedding(ids, mask), same_caption(ids)
+        # In float32, like the loss: among many close vectors, half precision finds ties.
+        with torch.autocast(pixels.device.type, enabled=False):
+            best = (image @ text.T).argmax(dim=1, keepdim=True)
         return {
             "loss": sigmoid_loss(image, text, model.log_scale, model.bias, match),
-            "matched": matched.float().mean(),
+            "matched": match.gather(1, best).float().mean(),
         }
 
     groups = [list(model.named_parameters())]
@@ -156,7 +156,10 @@ def train_vq(
         if step and step % RESTART_EVERY == 0:
             if step < RESTART_UNTIL * phase.steps:
                 generator = torch.Generator().manual_seed(cfg.seed + step)
-                model.tokenizer.restart_dead_codes(model.used, pixels, generator)
+                # In float32; and under autocast older versions of torch would keep the
+                # weights as cast here, without gradients, for the rest of the step.
+                with torch.autocast(pixels.device.type, enabled=False):
+                    model.tokenizer.restart_dead_codes(model.used, pixels, generator)
             model.used.zero_()
         output = model.tokenizer(pixels)
         model.used += torch.bincount(output[1].flatten(), minlength=cfg.n_codes)

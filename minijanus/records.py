@@ -92,7 +92,7 @@ class DatasetSource:
             )
         column = table.features["images"]
         if isinstance(getattr(column, "feature", None), datasets.Image):
-            # Undecoded: `open_picture` refuses what Pillow should not open, in one sentence.
+            # Undecoded: `open_picture` says in one sentence what it does not open.
             pictures = type(column)(datasets.Image(decode=False))
             table = table.cast_column("images", pictures)
         # The fingerprint, because a table that was changed has other pictures.

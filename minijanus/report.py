@@ -10,7 +10,7 @@ from minijanus.lab import UserError
 from minijanus.tables import losses, tables
 
 README = REPO / "README.md"
-PARTS = ("tables", "sheet", "answers")
+PARTS = ("tables", "sheet", "answers", "curves")
 GENERATED = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -50,11 +50,14 @@ def main_report(
     """
     if only not in (None, *PARTS):
         raise UserError(f"there is no part {only}: choose one of {', '.join(PARTS)}.")
+    from minijanus.curves import save_curves
     from minijanus.sheets import save_answers, save_contact_sheet
 
     if only in (None, "sheet"):
         print(save_contact_sheet(folder, out, guidance))
     if only in (None, "answers"):
         print(save_answers(folder, out))
+    if only in (None, "curves"):
+        print(save_curves(folder, out))
     if only in (None, "tables"):
         write_tables()

@@ -3,9 +3,9 @@
 A scene is drawn at any size by world.py and put into words by language.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, combinations
+from itertools import accumulate, combinations, islice
 from random import Random
 from typing import TypeVar
 from zlib import crc32
@@ -19,9 +19,11 @@ from minijanus.concepts import (
     overlap,
     relation_held_out,
 )
+from minijanus.lab import UserError
 from minijanus.layout import OPPOSITE, Box, category_box, drawn_boxes, free_boxes, relation
 
 T = TypeVar("T")
+TRIES = 10_000  # scenes looked at before a kind of question or drawing is given up
 RELATED = 0.5  # how often the next thing comes from the first one's group on purpose
 TINTED = 0.3  # how often a thing whose colour is free is tinted in a drawing scene
 TINTED_CATEGORY = 0.5  # and in a category picture: "red car" is a category like "car"
@@ -208,3 +210,14 @@ def pick_colours(rng: Random, kind: str, stream: str, count: int) -> list[str | 
     share = {"caption": TINTED, "category": TINTED_CATEGORY}.get(stream, 0.5)
     names = tuple(COLOURS)
     return [rng.choice(names) if rng.random() < share else None for _ in range(count)]
+
+
+def enough(found: Iterator[T], name: str, number: int) -> list[T]:
+    """The first so many of what was found in TRIES scenes; UserError for too few."""
+    first = list(islice(found, number))
+    if len(first) < number:
+        raise UserError(
+            f"{name} needs {number} scenes and only {len(first)} of {TRIES} allow it: "
+            "choose a world with more concepts."
+        )
+    return first

@@ -43,8 +43,13 @@ def bootstrap(
     """The 95 % interval of a statistic of the groups' means.
 
     A distance grows when pictures are drawn anew, as some then come twice: the interval of
-    such a `biased` statistic is moved so that its draws lie about the value.
+    such a `biased` statistic is moved so that its draws lie about the value. Where all are
+    right, or none, drawing anew finds nothing else, and the bound of n equal ones stands.
     """
+    always = {float(x) for values in groups for x in values.unique()}
+    if statistic is mean_of_groups and always in ({0.0}, {1.0}):
+        bound = INTERVAL[0] ** (1 / sum(len(values) for values in groups))
+        return (0.0, 1 - bound) if always == {0.0} else (bound, 1.0)
     found = drawn_anew(groups, statistic)
     if biased:
         found = found - found.mean() + statistic_of(groups, statistic)

@@ -200,7 +200,7 @@ class SigLIP(nn.Module):
 
     def image_embedding(self, pixels: Tensor) -> Tensor:
         """Unit vectors b d of pixels b c h w."""
-        return F.normalize(self.pool(self.vision(pixels)), dim=-1)
+        return F.normalize(self.pool(self.vision(pixels)).float(), dim=-1)
 
     def parts_embedding(self, pixels: Tensor, picture: Tensor, inside: Tensor) -> Tensor:
         """Unit vectors of the pictures b c h w, then of r parts of them, (b + r) d.
@@ -209,11 +209,11 @@ class SigLIP(nn.Module):
         """
         features = self.vision(pixels)
         parts = self.pool(features[picture], inside)
-        return F.normalize(torch.cat([self.pool(features), parts]), dim=-1)
+        return F.normalize(torch.cat([self.pool(features), parts]).float(), dim=-1)
 
     def text_embedding(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Unit vectors b d of captions, ids b t and mask b t (True = a token)."""
-        return F.normalize(self.text(ids, mask), dim=-1)
+        return F.normalize(self.text(ids, mask).float(), dim=-1)
 
 
 def tokens_inside(boxes: Sequence[Box], side: int) -> Tensor:
@@ -236,8 +236,10 @@ def sigmoid_loss(
 
     match b b says which belong together.
     """
-    logits = image_emb @ text_emb.T * log_scale.exp() + bias  # b b
-    return -F.logsigmoid(torch.where(match, logits, -logits)).sum() / len(logits)
+    # In full precision, whatever the training step has: nearly equal vectors decide.
+    with torch.autocast(image_emb.device.type, enabled=False):
+        logits = image_emb.float() @ text_emb.float().T * log_scale.exp() + bias  # b b
+        return -F.logsigmoid(torch.where(match, logits, -logits)).sum() / len(logits)
 
 
 def same_caption(ids: Tensor) -> Tensor:

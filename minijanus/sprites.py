@@ -27,12 +27,10 @@ def read_table(name: str) -> list[dict]:
     path = DATA / f"{name}.parquet"
     if not path.exists():
         raise ValueError(f"{path} is missing: take it from the repository again.")
-    # Here: this import takes a second that only those who read the data should wait.
-    from datasets import Dataset
-    from pyarrow import parquet
+    # Not `datasets`, which a lent GPU may lack: pyarrow, which comes with it, is enough.
+    from pyarrow import parquet  # here: those who read no data should not wait for it
 
-    # Not Dataset.from_parquet, which first copies the file into a cache in the home folder.
-    return Dataset(parquet.read_table(path)).to_list()
+    return parquet.read_table(path).to_pylist()
 
 
 @lru_cache(maxsize=1)

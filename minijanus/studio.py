@@ -59,9 +59,10 @@ def draw(
 ) -> list[Image.Image]:
     """Draw each prompt n times, in the format of the stage; all of the first prompt first.
 
-    `seeds` has one per picture, by default 0, 1, 2 and so on; a picture depends on its
-    prompt and its seed alone. on_step gets a batch's pictures after each row of codes, what
-    is still to come grey. UserError if a prompt or a number cannot be used.
+    `seeds` has one per picture, by default 0, 1, 2 and so on; in float32 a picture depends
+    on its prompt and its seed alone, half precision rounds a batch otherwise. on_step gets
+    a batch's pictures after each row of codes, what is still to come grey. UserError if a
+    prompt or a number cannot be used.
     """
     check_range("n", n, 1, MOST_PICTURES)
     check_range("guidance", guidance, 0, 100)

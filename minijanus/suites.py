@@ -10,22 +10,17 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from minijanus import drawn_mini
 from minijanus.benchmark import Benchmark, Line, Row, asked, marked, run
 from minijanus.checkpoint import fingerprint, write_text
-from minijanus.drawn_mini import (
-    Distances,
-    as_it_is,
-    drawing_suites,
-    drawn,
-    shows_prompt,
-)
+from minijanus.drawn_mini import Distances, drawing_suites, drawn
 from minijanus.geneval_mini import Model
 from minijanus.judge import load_judge
 from minijanus.lab import UserError
-from minijanus.languages_mini import language_rows
+from minijanus.languages_mini import LANGUAGES_MINI
 from minijanus.paper_tables import measured
 from minijanus.scores import score, statistic_of
-from minijanus.suites_mini import SUITES, accuracy
+from minijanus.suites_mini import SUITES
 from minijanus.world import World
 
 GUESSES = 20  # draws of answers that the floor of guessing is averaged over
@@ -54,11 +49,20 @@ def values(benchmark: Benchmark, lines: list[Line]) -> dict[str, float]:
 
 
 def suite_scores(
-    benchmark: Benchmark, rows: list[Row], lines: list[Line], conditions: str
+    benchmark: Benchmark,
+    rows: list[Row],
+    lines: list[Line],
+    best: list[Line],
+    conditions: str,
 ) -> dict[str, dict]:
-    """The scores' JSON of one benchmark: "name.measure", with both floors and ceiling."""
+    """The scores' JSON of one benchmark: "name.measure", with both floors and ceiling.
+
+    `best`: the lines of the best that can be had, of which the ceiling is made, or none.
+    """
     seen = [line for line in lines if not line.blind]
     blind = values(benchmark, [line for line in lines if line.blind])
+    top = values(benchmark, best) if best else {}
+    seconds = round(sum(line.seconds for line in lines), 1)
     luck = []
     if rows[0].truths:
         draws = (guessed(benchmark, rows, draw) for draw in range(GUESSES))
@@ -66,11 +70,13 @@ def suite_scores(
     result = {}
     for name, measure in benchmark.measures(seen).items():
         guess = round(sum(draw[name] for draw in luck) / len(luck), 4) if luck else None
-        how = (measure.ceiling, conditions, measure.statistic, measure.biased)
+        ceiling = round(top[name], 4) if top else measure.ceiling
+        how = (ceiling, conditions, measure.statistic, measure.biased)
         found = score(measure.parts, round(blind[name], 4), *how)
         if measure.biased:  # the other group are real pictures
             found["n"] = len(measure.parts[0])
-        result[f"{benchmark.name}.{name}"] = found | {"guess": guess}
+        found |= {"guess": guess, "seconds": seconds}  # of the whole suite
+        result[f"{benchmark.name}.{name}"] = found
     return result
 
 
@@ -109,21 +115,23 @@ def run_suites(
     other suites. `most`: only so many units of each part of a suite, to try it.
     """
     cfg = model[0].cfg
-    world = World(cfg, "heldout")
-    foreign = Benchmark("languages_mini", language_rows, as_it_is, shows_prompt, accuracy)
-    drawings = (*drawing_suites(model, world), foreign)
+    world = World(cfg, "test")
+    geneval, distances = drawing_suites(model, world)
+    drawings = (geneval, LANGUAGES_MINI, distances)  # the last needs further packages
     every = (*SUITES, *drawings)
     order, made = [benchmark.name for benchmark in every], {}
-    measured(out)  # a file that cannot be read is told before hours of work
+    check_file(out, order)  # before hours of work
     for benchmark in chosen(name, every):
         rows = benchmark.rows(world)
         only = first_rows(rows, most)
-        answer, how = partial(asked, model, world, benchmark), "greedy"
+        answer, how, best = partial(asked, model, world, benchmark), "greedy", None
         if benchmark in drawings:
             judge = load_judge(cfg, judges, model[0].device)
             answer = partial(drawn, model, judge, guidance, benchmark)
+            best = partial(drawn_mini.best, model, judge, benchmark)
             how = f"guidance {guidance:g}, judge {fingerprint(judge)}"
         if isinstance(benchmark.measures, Distances):
+            best = None  # its ceiling is no reconstruction, but other real scenes
             benchmark.measures.load()  # a missing package is told before the drawing
         head = {"suite": benchmark.name, "model": fingerprint(model[0]), "how": how}
         lines = run(benchmark, rows, answer, out.parent / "answers", head, shard, only)
@@ -133,7 +141,7 @@ def run_suites(
             print(f"{benchmark.name}: {len(lines)} of {wanted} answers are there; {left}.")
             continue
         how += f", model {head['model']}" + (f", first {most} a part" if most else "")
-        new = suite_scores(benchmark, only, lines, how)
+        new = suite_scores(benchmark, only, lines, best(only) if best else [], how)
         new = {name: one | {"preset": cfg.name} for name, one in new.items()}
         made |= new
         # Read anew, as another shard may have written its suites meanwhile.
@@ -141,6 +149,17 @@ def run_suites(
         both = sorted((kept | new).items(), key=lambda one: order.index(suite_of(one[0])))
         write_text(out, json.dumps(dict(both), indent=1) + "\n")
     return made
+
+
+def check_file(path: Path, suites: Sequence[str]) -> None:
+    """Raise UserError if a file is there that does not hold scores of suites."""
+    found = measured(path)
+    strange = [name for name in found if suite_of(name) not in suites]
+    if strange:
+        raise UserError(
+            f"{path} holds {strange[0]}, which is of no suite: name another file with "
+            "--json."
+        )
 
 
 def suite_of(measure: str) -> str:

@@ -70,27 +70,27 @@ def recall(means: Tensor) -> Tensor:
 
 
 def pope_measures(lines: list[Line]) -> dict[str, Measure]:
-    """POPE's five numbers; each split's accuracy too."""
-    counted, said = [], []
-    for every in units(lines).values():
-        pairs = [[(one.parsed == "yes", one.truth == "yes") for one in u] for u in every]
-        counted.append(
-            torch.tensor(
-                [
-                    [float(sum(pair == kind for pair in some)) for kind in KINDS_OF_ANSWER]
-                    for some in pairs
-                ]
-            )
+    """POPE's five numbers, of each split (its accuracy bears its name) and of all."""
+    counted, said = {}, {}
+    for part, every in units(lines).items():
+        pairs = [
+            [(one.parsed == "yes", one.truths[0] == "yes") for one in u] for u in every
+        ]
+        counted[part] = torch.tensor(
+            [
+                [float(sum(pair == kind for pair in some)) for kind in KINDS_OF_ANSWER]
+                for some in pairs
+            ]
         )
-        said.append(
-            torch.tensor([sum(yes for yes, _ in some) / len(some) for some in pairs])
-        )
-    return accuracy(lines) | {
-        "precision": Measure(counted, precision),
-        "recall": Measure(counted, recall),
-        "f1": Measure(counted, f1),
-        "yes_ratio": Measure(said, mean_of_groups, None),
-    }
+        said[part] = torch.tensor([sum(yes for yes, _ in u) / len(u) for u in pairs])
+    found = accuracy(lines)
+    for before, parts in {"": list(counted), **{f"{p}_": [p] for p in counted}}.items():
+        some = [counted[part] for part in parts]
+        for name, statistic in {"precision": precision, "recall": recall, "f1": f1}.items():
+            found[before + name] = Measure(some, statistic)
+        ratio = [said[part] for part in parts]
+        found[before + "yes_ratio"] = Measure(ratio, mean_of_groups, None)
+    return found
 
 
 def mme_measures(lines: list[Line]) -> dict[str, Measure]:
@@ -133,7 +133,7 @@ def vqa_measures(lines: list[Line]) -> dict[str, Measure]:
     """VQA's accuracy, and beside it the share of answers that are the truth itself."""
     found = accuracy(lines)
     parts = [
-        torch.tensor([float(some[0].parsed == normal(some[0].truth)) for some in every])
+        torch.tensor([float(some[0].parsed == normal(some[0].truths[0])) for some in every])
         for every in units(lines).values()
     ]
     return found | {"exact": Measure(parts, mean_of_groups)}

@@ -24,14 +24,14 @@ READING_ORDER = {
     "pretrain vq_losses train",
     "From a prompt to a picture": "sampling cfg_sampler text_sampler given studio",
     "How good is it": "judge judge_training scores geneval_mini answers_mini limits "
-    "samples evaluate",
+    "probes samples evaluate",
     "Every benchmark in miniature": "benchmark reading rows_mini choices_mini suites_mini "
     "drawn_mini frechet languages_mini suites paper_tables radar",
     "The world": "concepts sprites layout scenes language options questions charts corpus "
     "world",
     "The notebooks": "lab figures lessons real check_start check check_stages",
-    "Files and tools": "folders checkpoint load doctor tables measured sheets report "
-    "commands commands_measure __main__",
+    "Files and tools": "folders checkpoint load doctor memory tables measured sheets "
+    "curves report commands commands_measure __main__",
     "The released weights": "names weights released releasing template conversion hub "
     "parts parity finetune",
 }
@@ -170,6 +170,9 @@ def losses(folder: Path) -> list[dict]:
 
 def losses_table() -> str:
     """Losses per task at the end of each phase, the uniform guess beside the image's."""
+    path = RESULTS / "rerun" / "losses.json"
+    again = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    took = {row["phase"]: row["minutes"] for row in again}
     rows = []
     for row in losses(TINY_FOLDER):
         found = dict(row["losses"])
@@ -178,13 +181,15 @@ def losses_table() -> str:
         uniform = f"{row['ln_codebook']:.3f}" if shown[-1] else ""
         others = ", ".join(f"{n.replace('_', ' ')} {v:.3f}" for n, v in found.items())
         start = [f"`{row['phase']}`", str(row["steps"]), str(row["minutes"])]
+        start.append(str(took.get(row["phase"], "")))
         rows.append([*start, *shown, uniform, others])
     if not rows:
         return UNTRAINED
     minutes = sum(row["minutes"] for row in losses(TINY_FOLDER))
-    rows.append(["in all", "", f"{minutes:.1f}", "", "", "", "", "", ""])
-    head = ["Phase", "Steps", "Minutes", "Loss", "Understanding", "Text", "Image tokens"]
-    return table([*head, "ln(codebook size)", "Also"], rows)
+    once_more = f"{sum(took.values()):.1f}" if took else ""
+    rows.append(["in all", "", f"{minutes:.1f}", once_more, "", "", "", "", "", ""])
+    head = ["Phase", "Steps", "Minutes", "Minutes, rerun", "Loss", "Understanding", "Text"]
+    return table([*head, "Image tokens", "ln(codebook size)", "Also"], rows)
 
 
 def paper_map() -> list[dict[str, str]]:
@@ -215,6 +220,7 @@ def tables() -> dict[str, str]:
         "losses": losses_table(),
         "scores": measured.scores_table(),
         "suites": measured.suites_table(),
+        "suite_times": measured.suite_times_table(),
         "languages": measured.languages_table(),
         **numbered,
         "files": files_table(),

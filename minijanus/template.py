@@ -4,8 +4,10 @@ Janus-1.3B and Janus-Pro differ in what they call the two sides of a conversatio
 wrong names a model answers badly without any error, so these are checked at loading.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
+from minijanus.config import Config
 from minijanus.lab import UserError
 from minijanus.released import RELEASED
 from minijanus.text import PRO_ROLES, ROLES, Tokenizer
@@ -14,10 +16,22 @@ from minijanus.weights import read_json
 TEMPLATES = {"deepseek_old": ROLES, "deepseek": PRO_ROLES}
 
 
-def read_template(folder: Path, model: str) -> dict[str, str]:
+def learned_by(cfg: Config) -> set[str]:
+    """The templates that a released model of this name or, if it has none, size learned."""
+    if cfg.name in RELEASED:
+        return {RELEASED[cfg.name][1]}
+    same = {"name": cfg.name, "max_positions": cfg.max_positions}
+    return {
+        template
+        for released, template in RELEASED.values()
+        if replace(released, **same) == cfg
+    }
+
+
+def read_template(folder: Path, cfg: Config) -> dict[str, str]:
     """What a folder's conversation format calls the two sides; UserError if it is unclear.
 
-    `model` is what the model is called. Templates are looked at and never run.
+    `cfg` has the name and the sizes of the model. Templates are looked at and never run.
     """
     told = {}
     for name in ("processor_config.json", "chat_template.json", "tokenizer_config.json"):
@@ -27,21 +41,22 @@ def read_template(folder: Path, model: str) -> dict[str, str]:
     text = (
         jinja.read_text(encoding="utf-8") if jinja.exists() else told.get("chat_template")
     )
-    known = RELEASED.get(model, (None, None))[1]
-    template = told.get("sft_format")
+    template, known = told.get("sft_format"), learned_by(cfg)
     if template is None and text:
         template = "deepseek" if PRO_ROLES["user"] in str(text) else "deepseek_old"
-    template = template or known
+    if template is None and cfg.name in RELEASED:
+        (template,) = known
     if template not in TEMPLATES:
         raise UserError(
             f"{folder / 'processor_config.json'} does not say which template the model "
             'learned: write {"sft_format": "deepseek_old"} into it for Janus-1.3B, '
             '"deepseek" for Janus-Pro.'
         )
-    if known and template != known:
+    if known and template not in known:
         raise UserError(
-            f"{model} is the name of a model that learned the template {known}, but its "
-            f"files say {template}: download processor_config.json again."
+            f"{cfg.name} has the name or the sizes of a released model that learned the "
+            f"template {min(known)}, but its files say {template}: download "
+            "processor_config.json again."
         )
     return TEMPLATES[template]
 
@@ -63,14 +78,8 @@ def read_do_normalize(folder: Path) -> bool:
     return True
 
 
-def read_tokenizer(
-    folder: Path, model: str, roles: dict[str, str], vocabulary: int
-) -> Tokenizer:
-    """The tokenizer of a folder with its template; UserError if the two do not fit.
-
-    A released model under its own name has been checked by `read_template`; of others the
-    tokenizer tells which template they learned.
-    """
+def read_tokenizer(folder: Path, cfg: Config, roles: dict[str, str]) -> Tokenizer:
+    """The tokenizer of a folder with its template; UserError if the two do not fit."""
     path = folder / "tokenizer.json"
     if not path.exists():
         raise UserError(f"{path} is missing: download it again.")
@@ -80,17 +89,20 @@ def read_tokenizer(
         fault = str(error).rpartition(": ")[0]
         raise UserError(f"{fault}: download {path} again.") from error
     tokenizer.roles = roles
-    if tokenizer.vocabulary > vocabulary:
+    if tokenizer.vocabulary > cfg.vocabulary:
         raise UserError(
-            f"{path} has {tokenizer.vocabulary} tokens but the model {vocabulary}: "
+            f"{path} has {tokenizer.vocabulary} tokens but the model {cfg.vocabulary}: "
             "download both again."
         )
-    is_pro = tokenizer.core.token_to_id(PRO_ROLES["user"]) is not None
-    if model not in RELEASED and is_pro != (roles == PRO_ROLES):
-        has, learned = ("has", "deepseek") if is_pro else ("lacks", "deepseek_old")
+    # Only this way round is it surely wrong. Janus-Pro learned its roles as tokens, and
+    # Janus-1.3B's folder said "deepseek" until January 2025. The other way, a tokenizer
+    # may hold tokens that its model never learned to speak with: the folder's own word
+    # counts, or a copy of Janus-1.3B under another name could not be loaded.
+    lacks = tokenizer.core.token_to_id(PRO_ROLES["user"]) is None
+    if cfg.name not in RELEASED and roles == PRO_ROLES and lacks:
         raise UserError(
-            f"{path} {has} {PRO_ROLES['user']} as a token, so the model seems to have "
-            f'learned another template: write "sft_format": "{learned}" into '
+            f"{path} lacks {PRO_ROLES['user']} as a token, so the model did not learn "
+            'Janus-Pro\'s template: write "sft_format": "deepseek_old" into '
             "processor_config.json, or name the folder after the released model it holds."
         )
     return tokenizer

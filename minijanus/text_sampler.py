@@ -45,7 +45,6 @@ def conversation_sequence(
     return laid
 
 
-@torch.no_grad()
 def speaking(
     janus: Janus,
     tokenizer: Tokenizer,
@@ -56,29 +55,45 @@ def speaking(
     top_p: float | None = None,
     seeds: Sequence[int] | None = None,
 ) -> Iterator[list[int]]:
-    """Yield the next token of every conversation's answer, until all have ended.
+    """The next token of every conversation's answer, again and again, until all have ended.
 
     A row that has ended says EOS again. `seeds`, one per row, are 0 by default; without a
-    picture the vision encoder does not run. UserError if there is no room for max_tokens,
-    by default MOST_TOKENS or what room there is, or not one seed per row.
+    picture the vision encoder does not run. UserError, at once, if there is no room for
+    max_tokens, by default MOST_TOKENS or what room there is, or not one seed per row.
     """
-    cfg, device = janus.cfg, janus.device
     rows = [conversation_sequence(janus, tokenizer, one, stage_number) for one in asked]
     length = max(len(row.ids) for row in rows)
-    room = cfg.max_positions - length
+    positions = janus.cfg.max_positions
+    room = positions - length
     most = max(1, min(room, MOST_TOKENS)) if max_tokens is None else max_tokens
     if most < 1:
         raise UserError(f"max_tokens is {most}: choose a whole number above zero.")
     if most > room:
         raise UserError(
-            f"the question takes {length} of {cfg.max_positions} positions, too many to "
-            f"leave room for {most} tokens of answer: shorten it."
+            f"the question takes {length} of {positions} positions, too many to leave room "
+            f"for {most} tokens of answer: shorten it."
         )
     seeds = [0] * len(rows) if seeds is None else seeds
     if len(seeds) != len(rows):
         raise UserError(f"{len(seeds)} seeds for {len(rows)} answers: give one for each.")
-    normalize = janus.pretrained is None or janus.pretrained.do_normalize
     shown = [image for _, images in asked for image in images]
+    how = (most, temperature, top_p, seeds)
+    return _tokens(janus, rows, shown, tokenizer.eos, *how)
+
+
+@torch.no_grad()
+def _tokens(
+    janus: Janus,
+    rows: list[sequence.Sequence],
+    shown: list[Image.Image],
+    eos: int,
+    most: int,
+    temperature: float,
+    top_p: float | None,
+    seeds: Sequence[int],
+) -> Iterator[list[int]]:
+    cfg, device = janus.cfg, janus.device
+    normalize = janus.pretrained is None or janus.pretrained.do_normalize
     seen = {}
     if shown:
         pixels = [understanding_pixels(i, cfg.image_size, normalize) for i in shown]
@@ -87,7 +102,7 @@ def speaking(
     batch = sequence.align(rows).to(device)
     embedded = janus.embed(batch, seen)
     documents, positions = batch.documents, batch.positions
-    cache = KVCache(cfg, len(rows), length + most, device, embedded.dtype)
+    cache = KVCache(cfg, len(rows), batch.ids.shape[1] + most, device, embedded.dtype)
     generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
     ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
     for step in range(most):
@@ -97,9 +112,9 @@ def speaking(
         # released code does, because a question then always has the same answer.
         logits = janus.text_head(hidden[:, -1])
         tokens = choose(logits, generators, temperature, top_p=top_p)
-        tokens = tokens.masked_fill(ended, tokenizer.eos)
+        tokens = tokens.masked_fill(ended, eos)
         yield tokens.tolist()
-        ended = ended | (tokens == tokenizer.eos)
+        ended = ended | (tokens == eos)
         if ended.all() or step + 1 == most:
             return
         embedded = janus.llm.embed_tokens(tokens[:, None])

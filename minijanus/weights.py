@@ -17,6 +17,7 @@ from torch import Tensor
 
 from minijanus import checkpoint
 from minijanus.lab import UserError
+from minijanus.memory import ran_out, too_little
 
 # In the order in which they are looked for; an index names the files of the shards.
 SAFE, BIN = "model.safetensors", "pytorch_model.bin"
@@ -66,6 +67,8 @@ def open_bin(path: Path) -> dict[str, Tensor]:
     try:
         held = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
     except Exception as error:  # many kinds: no zip, no memory, code instead of tensors
+        if ran_out(error):
+            raise UserError(too_little(path)) from error
         raise UserError(
             f"{path} is damaged, or holds more than tensors and is not opened: {AGAIN}."
         ) from error
@@ -106,7 +109,9 @@ class Shards:
         try:
             with safe_open(path, framework="pt") as file:
                 slices = {name: file.get_slice(name) for name in list(file.keys())}
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, MemoryError) as error:
+            if ran_out(error):
+                raise UserError(too_little(path)) from error
             raise UserError(f"{path} is damaged or only half here: {AGAIN}.") from error
         for name, part in slices.items():
             self._add(path, name, part.get_shape(), DTYPES.get(part.get_dtype()))
@@ -116,6 +121,13 @@ class Shards:
         for name, tensor in self.mapped[path].items():
             self._add(path, name, tensor.shape, tensor.dtype)
             self.total += tensor.nbytes
+
+    def size(self, dtype: torch.dtype | None = None) -> int:
+        """The bytes of all tensors, in their own dtypes or in the one asked for."""
+        return sum(
+            prod(shape) * (dtype or self.dtypes[name]).itemsize
+            for name, shape in self.shapes.items()
+        )
 
     def read(
         self,

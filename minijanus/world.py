@@ -36,12 +36,15 @@ DOCUMENT_EVERY = 5  # one in five understanding records of stages II and III
 CHARTS = 0.6  # of the documents; the others have several pictures
 PICTURES = {2: 60, 3: 25, 4: 15}  # of one interleaved document; shares in percent
 MOST_PICTURES = max(PICTURES)
+SPLITS = ("train", "heldout", "test")
 BACKGROUND_EVERY = 4  # one in four scenes has a bare square among the regions for SigLIP
 
 
 class World:
     """Scenes of one split, and records made of them; nothing here is downloaded.
 
+    Training never shows a scene of "heldout" or "test"; what is chosen by looking at scores
+    looks at "heldout", and "test" is for the scores that are reported (evaluate.py).
     `combinations="unseen"` gives scenes that each show a held-out combination; a `style`
     draws everything in that one style, the held-out one for instance; `foreign=False`
     leaves all languages but English out of its text, for the control model of Figure 8.
@@ -55,14 +58,14 @@ class World:
         style: str | None = None,
         foreign: bool = True,
     ):
-        if split not in ("train", "heldout") or combinations not in ("seen", "unseen"):
+        if split not in SPLITS or combinations not in ("seen", "unseen"):
             raise ValueError(
-                "A world's split is train or heldout, its combinations seen or unseen."
+                f"A world's split is of {SPLITS}, its combinations seen or unseen."
             )
         if split == "train" and combinations == "unseen":
-            raise ValueError("Unseen combinations are for the split heldout only.")
+            raise ValueError("Unseen combinations are not for the split train.")
         self.cfg, self.split, self.unseen = cfg, split, combinations == "unseen"
-        self.foreign = foreign
+        self.foreign, self.heldout = foreign, split != "train"
         styles = " ".join((style,) if style else cfg.styles)
         self.name = (
             f"{cfg.concepts} {split} {combinations} {styles} {cfg.image_size} {cfg.seed}"
@@ -82,10 +85,8 @@ class World:
         """Scene `index` of a stream; the streams of pictures begin anew after n_scenes."""
         if stream != "text":
             index = self._place(index, MOST_PICTURES if stream == "document" else 1)
-        heldout = self.split == "heldout"
-        return self.sampler.scene(
-            self.rng(stream, index), stream, index, heldout, self.unseen
-        )
+        how = (stream, index, self.heldout, self.unseen)
+        return self.sampler.scene(self.rng(stream, index), *how)
 
     def render(self, scene: Scene, size: int | None = None) -> Image.Image:
         """The scene as an RGB picture of size x size pixels, by default image_size."""
@@ -107,15 +108,15 @@ class World:
     def text(self, index: int) -> str:
         """One document of the LLM's pre-training, also the text share of stage II."""
         rng = self.rng("text words", index)
-        kind, heldout = weighted(rng, corpus.shares(self.foreign)), self.split == "heldout"
+        kind = weighted(rng, corpus.shares(self.foreign))
         if kind == "wordnet":
-            return corpus.wordnet_document(rng, heldout)
+            return corpus.wordnet_document(rng, self.heldout)
         if kind == "labels":
             return corpus.label_pairs(rng)
         scene = self.scene("text", index)
         if kind == "scene":
             return corpus.scene_with_questions(scene, rng, self.concepts)
-        said = corpus.dialogue(scene, rng, self.concepts, heldout, self.foreign)
+        said = corpus.dialogue(scene, rng, self.concepts, self.heldout, self.foreign)
         return corpus.as_text(said)
 
     def told(self, index: int) -> Record:
@@ -129,8 +130,8 @@ class World:
             said = {"role": "assistant", "content": self.text(index)}
             return Record("text", [], [said])
         rng = self.rng("dialogue words", index)
-        scene, heldout = self.scene("text", index), self.split == "heldout"
-        said = corpus.dialogue(scene, rng, self.concepts, heldout, self.foreign)
+        scene = self.scene("text", index)
+        said = corpus.dialogue(scene, rng, self.concepts, self.heldout, self.foreign)
         return Record("text", [], turns(*said))
 
     def _generation_record(self, index: int, category: bool) -> Record:

@@ -1,18 +1,24 @@
 """Benchmarks: rows, lines, shards, and the statistics, against brute force."""
 
 import json
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from minijanus import benchmark as benchmark_module
 from minijanus import choices_mini, suites
 from minijanus.__main__ import main
-from minijanus.benchmark import Benchmark, Line, Row, marked, run
+from minijanus.benchmark import Benchmark, Line, Row, asked, marked, read_lines, run
+from minijanus.checkpoint import fingerprint
 from minijanus.config import TINY
+from minijanus.drawn_mini import drawing_suites
 from minijanus.folders import RESULTS, TINY_FOLDER
 from minijanus.geneval_mini import Model
 from minijanus.lab import UserError
+from minijanus.languages_mini import LANGUAGES_MINI
 from minijanus.load import load_janus
 from minijanus.scores import bootstrap, statistic_of
 from minijanus.suites_mini import SUITES, mme_measures, pope_measures
@@ -81,7 +87,7 @@ def test_circular_asks_the_same_in_all_orders(rows):
 def line(unit: str, said: str, truth: str, part: str = "p") -> Line:
     """A line of a yes-or-no benchmark."""
     score = float(said == truth)
-    return Line(f"{unit}{truth}", part, unit, False, "", said, said, truth, score)
+    return Line(f"{unit}{truth}", part, unit, False, "", said, said, [truth], score)
 
 
 def test_pope_numbers_by_hand():
@@ -99,6 +105,12 @@ def test_pope_numbers_by_hand():
     assert found["recall"] == pytest.approx(2 / 3)
     assert found["f1"] == pytest.approx(2 / 3)
     assert found["yes_ratio"] == pytest.approx(3 / 6)
+    more = [line("4", "yes", "yes", "q"), line("4", "no", "no", "q")]
+    of_split = pope_measures([*lines, *more])
+    for name in ("precision", "recall", "f1", "yes_ratio"):
+        assert of_split[f"p_{name}"].parts[0].equal(pope_measures(lines)[name].parts[0])
+    f1 = of_split["f1"]
+    assert statistic_of(f1.parts, f1.statistic) == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_mme_points_by_hand():
@@ -174,7 +186,11 @@ def test_an_interrupted_run_goes_on_and_a_torn_line_is_asked_again(tmp_path):
     asked.clear()
     lines = run(X, ROWS, answerer(asked), tmp_path, HEAD)
     assert asked == [(ROWS[-1].id, True)] and len(lines) == 16
-    assert path.read_text() == text
+
+    def without_time(text: str) -> list[dict]:
+        return [json.loads(one) | {"seconds": 0} for one in text.splitlines()]
+
+    assert without_time(path.read_text()) == without_time(text)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +201,7 @@ def test_an_interrupted_run_goes_on_and_a_torn_line_is_asked_again(tmp_path):
         (HEAD | {"how": "guidance 5"}, None, "of x, m, guidance 5, not of"),
         (None, {"prompt": "Something else?"}, "answers other questions"),
         (None, {"id": "z/9"}, "answers other questions"),
-        (None, {"truth": "no"}, "answers other questions"),  # its world has changed
+        (None, {"truths": ["no"]}, "answers other questions"),  # its world has changed
         ("no json", None, "is no file of answers"),
     ],
 )
@@ -213,6 +229,70 @@ def test_two_shardings_at_once_count_no_answer_twice(tmp_path):
     asked: list = []
     lines = run(X, ROWS, answerer(asked), tmp_path, HEAD, (1, 2))
     assert not asked and len(lines) == 8
+
+
+def test_the_last_of_shards_at_once_has_them_all(tmp_path):
+    """Catches shards that run side by side, of which none ever sees the others' lines."""
+
+    def while_another_runs(some: list[Row], blind: bool) -> list[Line]:
+        if not (tmp_path / "x.2-of-2.jsonl").exists():
+            run(X, ROWS, answerer([]), tmp_path, HEAD, (2, 2))
+        return answerer([])(some, blind)
+
+    assert len(run(X, ROWS, while_another_runs, tmp_path, HEAD, (1, 2))) == 16
+
+
+def test_the_time_of_a_suite_is_that_of_its_batches(tmp_path):
+    """Catches a time that only the last piece of a stopped run took."""
+
+    def slow(some: list[Row], blind: bool) -> list[Line]:
+        time.sleep(0.08)
+        return answerer([])(some, blind)
+
+    run(X, ROWS, slow, tmp_path, HEAD, only=ROWS[:2])
+    lines = run(X, ROWS, slow, tmp_path, HEAD)  # four batches in all
+    taken = sum(line.seconds for line in lines)
+    assert 0.31 < taken < 3  # more only where the machine had something else to do
+    found = suites.suite_scores(X, ROWS, lines, [], "by hand")
+    assert found["x.accuracy"]["seconds"] == round(taken, 1)
+
+
+def test_a_ceiling_is_made_of_the_best_lines(tmp_path):
+    """Catches a ceiling of 1 where even the best that can be had is not always right."""
+    lines = run(X, ROWS, answerer([]), tmp_path, HEAD)
+    best = [marked(X, row, "yes" if row.part == "a" else "no") for row in ROWS]
+    found = suites.suite_scores(X, ROWS, lines, best, "by hand")
+    assert found["x.a"]["ceiling"] == 1 and found["x.b"]["ceiling"] == 0
+    assert found["x.accuracy"]["ceiling"] == 0.5
+
+
+def test_what_is_asked_is_the_row_its_pictures_and_nothing_else(monkeypatch):
+    """Catches a blind run that sees, a suffix left out, a system prompt not wanted."""
+    given = []
+
+    def replies(janus, tokenizer, conversations, number, most) -> list[str]:
+        stage = janus.cfg.stage(number)
+        given.append((conversations, stage.system_prompt, most))
+        return ["yes"] * len(conversations)
+
+    monkeypatch.setattr(benchmark_module, "replies", replies)
+    world = World(TINY, "heldout")
+    scene = world.scene("scene", 0)
+    row = replace(ROWS[0], shown=(scene,))
+    stages = tuple(replace(stage, system_prompt=True) for stage in TINY.stages)
+    janus = SimpleNamespace(cfg=replace(TINY, stages=stages))
+    wordy = replace(X, suffix="\nIn one word.", max_tokens=7)
+    for blind in (False, True):
+        [line] = asked((janus, None, 3), world, wordy, [row], blind)
+        assert line.blind == blind and line.prompt == "Is a/0 there?\nIn one word."
+    asked((janus, None, 3), world, replace(wordy, system_prompt=True), [row], False)
+    (seen, *plain), (unseen, *_), (_, *wanted) = given
+    [(messages, [image])] = seen
+    assert messages == [{"role": "user", "content": "Is a/0 there?\nIn one word."}]
+    assert image.tobytes() == world.render(scene).tobytes()
+    assert [shown for _, shown in unseen] == [[]]
+    assert plain == [False, 7] and wanted == [True, 7]
+    assert janus.cfg.stages == stages  # as it was
 
 
 def test_some_rows_first_and_all_later(tmp_path):
@@ -270,6 +350,8 @@ def test_the_whole_way_on_a_handful(name: str, model: Model, tmp_path):
         (["--suite", "pope_mini", "--shard", "5/4"], "--shard is 5/4"),
         (["--model", "somewhere"], "add --suite mini"),
         (["--phase", "stage2"], "add --suite mini"),
+        (["--shard", "1/4"], "add --suite mini"),
+        (["--guidance", "0"], "add --suite mini"),
     ],
 )
 def test_what_was_typed_wrong_is_told_in_one_line(typed, words, tmp_path, capsys):
@@ -280,10 +362,55 @@ def test_what_was_typed_wrong_is_told_in_one_line(typed, words, tmp_path, capsys
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("text", ["[]", '{"judge.real": {}}', "{"])
+def test_a_file_of_something_else_is_told_before_the_work(text, tmp_path, capsys):
+    """Catches half an hour of answers, and then a file that cannot take their scores."""
+    (tmp_path / "x.json").write_text(text)
+    typed = ["evaluate", "--suite", "pope_mini", "--json", str(tmp_path / "x.json")]
+    assert main(typed) == 2
+    said = capsys.readouterr().err
+    assert "--json" in said or "is no file of scores" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+    assert (tmp_path / "x.json").read_text() == text
+
+
 def test_a_trial_does_not_replace_what_was_measured(capsys):
     """Catches `--units 2` written over the scores that the README shows."""
     assert main(["evaluate", "--suite", "vqa_mini", "--units", "2"]) == 2
     assert "--json" in capsys.readouterr().err
+
+
+def test_the_shipped_scores_are_what_the_shipped_lines_say():
+    """Catches answers of another model or world under the scores, or lines touched later.
+
+    Not of fd_mini, whose drawings would have to be made anew.
+    """
+    model = fingerprint(load_janus(TINY_FOLDER)[0])
+    found, world = json.loads((RESULTS / "mini.json").read_text()), World(TINY, "test")
+    geneval, _ = drawing_suites(None, world)
+    for benchmark in (*SUITES, geneval, LANGUAGES_MINI):
+        path = RESULTS / "answers" / f"{benchmark.name}.jsonl"
+        head = json.loads(path.read_text(encoding="utf-8").partition("\n")[0])
+        assert (head["suite"], head["model"]) == (benchmark.name, model)
+        rows = {row.id: row for row in benchmark.rows(world)}
+        lines = read_lines(path, benchmark, head, rows)
+        assert len(lines) == sum(1 + row.blind for row in rows.values())
+        for line in lines:
+            assert line.score == benchmark.mark(line.parsed, rows[line.id]), line.id
+            if benchmark in SUITES:
+                assert line.parsed == benchmark.parse(line.raw, rows[line.id]), line.id
+        for blind, key in ((False, "value"), (True, "floor")):
+            some = [line for line in lines if line.blind == blind]
+            for name, value in suites.values(benchmark, some).items():
+                assert found[f"{benchmark.name}.{name}"][key] == round(value, 4), name
+
+
+def test_every_suite_keeps_to_its_time():
+    """Catches a suite that grew until nobody runs it: 5 minutes each, 40 in all."""
+    found = json.loads((RESULTS / "mini.json").read_text())
+    taken = {name.partition(".")[0]: one["seconds"] for name, one in found.items()}
+    assert all(0 < seconds < 300 for seconds in taken.values()), taken
+    assert sum(taken.values()) < 2400
 
 
 def test_every_shipped_interval_holds_its_value():

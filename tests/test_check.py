@@ -1,8 +1,11 @@
 """The exercises' checks: not done, wrong and right are three different things."""
 
 import pytest
+from PIL import Image
+from torch import Tensor
 
 from minijanus import check, check_stages, check_start
+from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.sequence import Span
 
 
@@ -55,5 +58,55 @@ def test_a_second_way_to_be_wrong_is_found_too():
         check_stages.through_frozen(lambda frozen, x: frozen(x))
     with pytest.raises(AssertionError, match="begins with"):
         check_stages.first(lambda text: text.split(".")[0] + ".")
-    with pytest.raises(AssertionError, match="torch.uint8"):
-        check_start.levels(lambda x: ((x.clamp(-1, 1) + 1) / 2 * 255).round())
+    with pytest.raises(AssertionError, match="to see, a wide"):
+        check_start.prepared(lambda image, size, task: generation_pixels(image, size))
+
+
+def right_prepared(image: Image.Image, size: int, task: str) -> Tensor:
+    """Whole with bars to see; the middle, without bars, to draw."""
+    eye = understanding_pixels if task == "see" else generation_pixels
+    return eye(image, size)
+
+
+def test_targets_with_grey_bars_are_known(capsys):
+    """The bug as given must say todo, or Run All is red before the learner has begun."""
+    check_start.prepared(lambda image, size, task: understanding_pixels(image, size))
+    check_start.prepared(lambda image, size, task: ...)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all(line.startswith("todo: exercise 0.3") for line in lines)
+    check_start.prepared(right_prepared)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and all(line.startswith("ok: 0.3") for line in lines)
+
+
+def squeezed(image: Image.Image, size: int, task: str) -> Tensor:
+    """To draw, the whole picture pressed into the square."""
+    pressed = image if task == "see" else image.resize((size, size))
+    return understanding_pixels(pressed, size)
+
+
+def turned_off(image: Image.Image, size: int, task: str) -> Tensor:
+    """To draw, the left end of a wide picture instead of its middle."""
+    end = image if task == "see" else image.crop((0, 0, min(image.size), min(image.size)))
+    return understanding_pixels(end, size)
+
+
+def upright_only(image: Image.Image, size: int, task: str) -> Tensor:
+    """Right for a wide picture, while a high one keeps its bars."""
+    return right_prepared(image, size, "see" if image.height > image.width else task)
+
+
+@pytest.mark.parametrize("wrong", [squeezed, turned_off])
+def test_a_target_without_bars_can_still_be_wrong(wrong):
+    """A check that looks for grey alone accepts squeezed pictures and cut-off ones."""
+    with pytest.raises(AssertionError, match="to draw, a wide picture must fill"):
+        check_start.prepared(wrong)
+
+
+def test_high_pictures_are_tried_too(capsys):
+    """Catches a check of wide pictures only: half of all photos stand upright."""
+    check_start.prepared(upright_only)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("todo: exercise 0.3")
+    with pytest.raises(AssertionError, match="return pixels c h w"):
+        check_start.prepared(lambda image, size, task: image)

@@ -10,7 +10,7 @@ from conftest import draw_something
 from PIL import Image
 from released_folder import official_folder, write_json
 
-from minijanus import studio
+from minijanus import given, studio
 from minijanus.__main__ import main
 from minijanus.janus import Janus
 from minijanus.lab import UserError
@@ -93,6 +93,20 @@ def test_a_conversation_is_laid_out_as_the_released_code_does(model, pictures):
     assert fed == [[expected]]
 
 
+def test_a_chat_without_pictures_has_the_system_prompt_too(model):
+    """Catches a bare "User:", under which a released model answers another question."""
+    tokenizer, fed = model.pretrained.tokenizer, []
+    hook = model.llm.embed_tokens.register_forward_pre_hook(
+        lambda module, given: fed.append(given[0].tolist())
+    )
+    model.answer(turns("is it red?", "yes.", "why?"), max_tokens=1)
+    hook.remove()
+    said = f"{SYSTEM_PROMPT}\n\nUser: is it red?\n\nAssistant:"
+    first = [tokenizer.bos, *tokenizer.encode(said), *tokenizer.encode(" yes.")]
+    last = [tokenizer.eos, *tokenizer.encode("User: why?\n\nAssistant:")]
+    assert fed == [[[*first, *last]]]
+
+
 def test_marks_of_pictures_may_be_left_out(model, pictures):
     """Catches pictures that are dropped where a question has no mark."""
     short = model.answer("is it red?", images=pictures[:1], max_tokens=9)
@@ -109,6 +123,12 @@ def test_without_a_picture_the_vision_encoder_rests(model, monkeypatch):
 
     monkeypatch.setattr(model.und, "encode", encode)
     assert isinstance(model.answer("what is a dog?", max_tokens=5), str)
+
+
+def test_a_stream_without_room_is_refused_when_it_is_asked_for(model):
+    """Catches an error that comes only with the first piece, after the page is begun."""
+    with pytest.raises(UserError, match="too many to leave room"):
+        model.answer("why?", stream=True, max_tokens=model.cfg.max_positions)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -139,17 +159,37 @@ def test_pieces_never_break_a_character():
     assert "".join(pieces(tokenizer, broken)).strip("\ufffd") == ""  # and does not hang
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_draws_and_answers(folder, pictures, dtype):
-    """Catches a cast to float32 or bfloat16 that is written into the code."""
-    janus = Janus.from_pretrained(folder, dtype=dtype)
-    seen = []
-    janus.text_head.register_forward_hook(lambda m, given, out: seen.append(out.dtype))
-    janus.image_head.register_forward_hook(lambda m, given, out: seen.append(out.dtype))
-    (picture,) = janus.draw("a dog")
-    assert picture.size == (16, 16)
-    janus.answer("is it red?", images=pictures[:1], max_tokens=3)
-    assert set(seen) == {dtype}
+def computed(folder: Path, picture: Image.Image, dtype, device) -> dict[str, list]:
+    """What the heads and the decoder say in a dtype while a model draws and answers."""
+    janus = Janus.from_pretrained(folder, device, dtype)
+    names = ("und", "text_head", "image_head", "gen.encoder.decoder")
+    found: dict[str, list] = {name: [] for name in names}
+    for name in names[1:]:
+        janus.get_submodule(name).register_forward_hook(
+            lambda m, given, out, name=name: found[name].append(out.detach().cpu())
+        )
+    janus.und.encoder.register_forward_hook(
+        lambda m, given, out: found["und"].append(out.detach().cpu())
+    )
+    assert janus.draw("a dog")[0].size == (16, 16)
+    janus.answer("is it red?", images=[picture], max_tokens=3)
+    ids = torch.arange(janus.gen.n_tokens, device=device)[None] % janus.cfg.n_codes
+    with torch.no_grad():  # of the same codes: what is drawn soon parts in another dtype
+        janus.gen.encoder.decode(ids)
+    return found
+
+
+@pytest.mark.parametrize("device", ["cpu", *["cuda"] * torch.cuda.is_available()])
+@pytest.mark.parametrize("dtype, most", [(torch.float16, 0.01), (torch.bfloat16, 0.06)])
+def test_half_precision_draws_and_answers(folder, pictures, dtype, most, device):
+    """Catches a cast that is written into the code, an overflow, and lost digits."""
+    exact = computed(folder, pictures[0], torch.float32, "cpu")
+    for name, outputs in computed(folder, pictures[0], dtype, device).items():
+        assert {out.dtype for out in outputs} == {dtype}, name
+        assert all(out.isfinite().all() for out in outputs), name
+        place = -1 if name.startswith("gen") else 0  # before a choice parts the two
+        ours, right = outputs[place].float(), exact[name][place]
+        assert 0 < (ours - right).norm() / right.norm() < most, name
 
 
 @pytest.mark.parametrize("do_normalize", [True, False])
@@ -224,9 +264,29 @@ def test_a_model_without_a_folder_says_so(janus):
         janus.draw("a dog")
 
 
-def test_prompts_in_any_script_reach_a_released_model(model):
-    """Catches the tiny model's list of scripts in the way of one that read the web."""
-    assert len(model.draw("собака и кошка")) == len(model.draw("كلب")) == 1
+def test_prompts_in_any_script_reach_a_released_model(model, monkeypatch):
+    """Catches the tiny model's rules in the way of one that read the web."""
+    read, real = [], studio.prompt_ids
+
+    def prompt_ids(prompt: str, *how) -> list[int]:
+        read.append(prompt)
+        return real(prompt, *how)
+
+    monkeypatch.setattr(studio, "prompt_ids", prompt_ids)
+    for prompt in ("собака и кошка", "كلب", "🐶", "2+2=?", "a dog\n\nin the rain\n"):
+        assert studio.checked_prompt(prompt, *given.loaded(model))
+    assert read == ["собака и кошка", "كلب", "🐶", "2+2=?", "a dog\n\nin the rain"]
+    with pytest.raises(UserError, match="has no words"):
+        model.draw(" \n ")
+
+
+def test_a_formula_is_asked_from_the_command_line(folder, tmp_path, capsys):
+    """Catches a check before loading that does not know which model will be loaded."""
+    draw_something(random.Random(0)).save(tmp_path / "a.png")
+    command = ["ask", str(tmp_path / "a.png"), "2+2=?", "--model", str(folder)]
+    assert main(command) == 0 and capsys.readouterr().out.strip()
+    assert main(["ask", str(tmp_path / "a.png"), " ", "--model", str(folder)]) == 2
+    assert "has no words" in capsys.readouterr().err
 
 
 def test_images_stay_as_they_were(model, pictures):
@@ -265,11 +325,11 @@ def test_a_chat_remembers_and_survives_a_bad_line(folder, tmp_path, monkeypatch,
 
     monkeypatch.setattr(studio, "reply", reply)
     draw_something(random.Random(0)).save(tmp_path / "a.png")
-    typed(monkeypatch, "what is it?", "??", "and why?")
+    typed(monkeypatch, "what is it?", f"what {BOI}?", "and why?")
     assert main(["chat", str(tmp_path / "a.png"), "--model", str(folder)]) == 0
     assert asked == [["what is it?"], ["what is it?", "one two", "and why?"]]
     said = capsys.readouterr().out
-    assert said.count("Assistant: one two\n") == 2 and "has no words" in said
+    assert said.count("Assistant: one two\n") == 2 and f"has {BOI}" in said
     monkeypatch.setattr(studio, "reply", lambda *given: iter(()))
     typed(monkeypatch, "what is it?", "")
     assert main(["chat", "--model", str(folder)]) == 0

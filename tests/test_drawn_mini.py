@@ -1,12 +1,14 @@
 """Benchmarks of drawings: their rows, their lines, and a handful drawn for each."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 
 from minijanus import drawn_mini, frechet, suites
+from minijanus.benchmark import Line
 from minijanus.concepts import COLOURS
 from minijanus.config import TINY
 from minijanus.corpus import labels
@@ -21,9 +23,16 @@ from minijanus.drawn_mini import (
 from minijanus.folders import TINY_FOLDER
 from minijanus.geneval_mini import Model
 from minijanus.judge import load_judge
-from minijanus.languages_mini import COLOUR_WORDS, in_language, language_rows
+from minijanus.lab import UserError
+from minijanus.languages_mini import (
+    COLOUR_WORDS,
+    in_language,
+    language_measures,
+    language_rows,
+)
 from minijanus.load import load_janus
 from minijanus.scenes import DRAWN
+from minijanus.scores import statistic_of
 from minijanus.suites_mini import accuracy
 from minijanus.world import World
 
@@ -76,12 +85,14 @@ def test_languages_say_the_same_thing(world: World):
     assert len(COLOUR_WORDS) == 9  # with emoji and English eleven
     for row in rows:
         (thing,) = row.shown[0].objects
-        if row.part in COLOUR_WORDS:
-            words, _ = COLOUR_WORDS[row.part]
-            assert labels()[world.codes[thing.concept]][row.part] in row.words
+        language, kind = row.part.split("_")
+        assert (kind == "colours") == (thing.colour is not None)
+        if language in COLOUR_WORDS:
+            words, _ = COLOUR_WORDS[language]
+            assert labels()[world.codes[thing.concept]][language] in row.words
             if thing.colour:
                 assert words.split()[list(COLOURS).index(thing.colour)] in row.words
-        elif row.part == "en":
+        elif language == "en":
             assert thing.concept in row.words and (thing.colour or "") in row.words
         else:
             assert not row.words.isascii() and thing.concept not in row.words
@@ -113,6 +124,27 @@ def test_a_handful_of_drawings(name: str, model: Model, tmp_path):
     assert json.loads(out.read_text()) == found
 
 
+def test_english_is_not_mixed_with_the_others():
+    """Catches a mean in which English alone looks like a language that carried over."""
+    scores = {"en_single": 1.0, "en_colours": 0.5, "fr_single": 0.25, "fr_colours": 0.0}
+    lines = [
+        Line(f"{part}/{i}", part, f"{part}/{i}", False, "", "", "", [], value)
+        for part, value in scores.items()
+        for i in range(4)
+    ]
+    found = {
+        name: statistic_of(one.parts, one.statistic)
+        for name, one in language_measures(lines).items()
+    }
+    assert found == scores | {"english": 0.75, "other": 0.125}
+
+
+def test_the_judge_of_another_size_is_refused(model: Model):
+    """Catches `tiny`'s judge finding nonsense in pictures of 384 pixels."""
+    with pytest.raises(UserError, match="64 pixels, but these have 128"):
+        load_judge(replace(TINY, image_size=128), TINY_FOLDER, "cpu")
+
+
 def test_a_handful_for_the_distance(model: Model, tmp_path, monkeypatch):
     """Catches a distance of drawings to themselves, and real scenes that are the worst."""
     pytest.importorskip("efficientnet_lite_pytorch")
@@ -121,10 +153,14 @@ def test_a_handful_for_the_distance(model: Model, tmp_path, monkeypatch):
     monkeypatch.setattr(drawn_mini.frechet, "principal_axes", few)
     out = tmp_path / "mini.json"
     found = suites.run_suites("fd_mini", model, TINY_FOLDER, 1.5, out)
-    assert set(found) == {"fd_mini.captions", "fd_mini.categories"}
+    names = ("captions", "captions_redrawn", "categories", "categories_redrawn")
+    assert tuple(found) == tuple(f"fd_mini.{name}" for name in names)
     for one in found.values():
         assert one["value"] > one["ceiling"] and one["guess"] is None and one["n"] == 40
+    for name in ("captions", "categories"):  # a picture seen twice is no drawing
+        redrawn = found[f"fd_mini.{name}_redrawn"]
+        assert redrawn["value"] < found[f"fd_mini.{name}"]["value"]
         assert torch.isfinite(torch.tensor([one["low"], one["high"], one["floor"]])).all()
-    rows = {row.id for row in distance_rows(World(TINY, "heldout"))}
+    rows = {row.id for row in distance_rows(World(TINY, "test"))}
     text = (tmp_path / "answers" / "fd_mini.jsonl").read_text().splitlines()[1:]
     assert {json.loads(one)["id"] for one in text} == rows and len(rows) == 80

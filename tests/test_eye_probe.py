@@ -7,7 +7,7 @@ from conftest import script
 from torch.nn import functional as F
 
 from minijanus.config import TINY
-from minijanus.limits import linear_map
+from minijanus.probes import linear_map, middles
 from minijanus.world import World
 
 eye_probe = script("eye_probe")
@@ -18,9 +18,9 @@ def test_a_middle_lies_in_row_before_column():
     scene = World(TINY).scene("scene", 3)
     thing = replace(scene.objects[0], box=(0.5, 0.125, 0.25, 0.125))
     scenes = [scene, replace(scene, objects=(thing,))]
-    *_, (number, token, name) = eye_probe.middles(scenes, 8)
+    *_, (number, token, name) = middles(scenes, 8)
     assert (number, token, name) == (1, 1 * 8 + 5, thing.concept)
-    assert len(eye_probe.middles(scenes, 8)) == len(scene.objects) + 1
+    assert len(middles(scenes, 8)) == len(scene.objects) + 1
 
 
 def test_area_under_the_curve_by_hand():

@@ -1,6 +1,7 @@
 """Fine-tuning a released model on one's own pictures: what moves, what is kept (§3.2)."""
 
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from released_folder import official_folder
 from safetensors.torch import load_file
 from torch import Tensor
 
+from minijanus import finetune, memory
 from minijanus.__main__ import main
 from minijanus.config import PAPER, PRESETS
-from minijanus.finetune import PictureFolder, add_lora, cost, merge_lora
+from minijanus.finetune import PictureFolder, add_lora, merge_lora, state_memory
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.records import IMAGE
@@ -141,15 +143,49 @@ def test_one_of_our_own_runs(pictures, tmp_path, tokenizer, monkeypatch):
     assert main(drawn) == 0 and grid.exists()
 
 
-def test_what_it_costs_is_said(released):
-    """Catches Adam's two numbers or the gradient left out of the sum."""
+def test_what_it_costs_is_said(released, monkeypatch, capsys):
+    """Catches Adam's two numbers or the gradient left out, or memory that is not there."""
     janus = Janus.from_pretrained(released, dtype=torch.float32)
     named = list(janus.image_head.named_parameters())
     whole = sum(p.numel() for p in janus.parameters())
     training = sum(p.numel() for _, p in named)
-    said = cost(janus, named, 90.0)
-    assert f"{training:,} of {whole:,}" in said and "about 1.5 minutes" in said
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 12 * training)
+    state_memory(janus, named)
+    said = capsys.readouterr().out
+    assert f"{training:,} of {whole:,}" in said
     assert f"{(4 * whole + 12 * training) / 1e9:.3g} GB" in said
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 12 * training - 1)
+    with pytest.raises(UserError, match="are free on cpu: close other programs, or train"):
+        state_memory(janus, named)
+
+
+def test_memory_is_said_before_the_first_step_and_time_after_it(
+    released, pictures, tmp_path, monkeypatch, capsys
+):
+    """Catches a number of gigabytes that is told after the step that did not fit."""
+    before = []
+
+    def one_step(*_) -> float:
+        before.append(capsys.readouterr().out)
+        return 45.0
+
+    monkeypatch.setattr(finetune, "one_step", one_step)
+    command = ["train", "--model", str(released), "--data", str(pictures)]
+    command += ["--out", str(tmp_path / "out"), "--steps", "2", "--batch", "2"]
+    assert main(command) == 0
+    assert "numbers train: " in before[0] and "minutes" not in before[0]
+    assert "about 1.5 minutes, by one step" in capsys.readouterr().out
+
+
+def test_without_peft_there_is_one_sentence(
+    released, pictures, tmp_path, monkeypatch, capsys
+):
+    """Catches a traceback where the package for low-rank adapters is not installed."""
+    monkeypatch.setitem(sys.modules, "peft", None)  # what import then finds
+    command = ["train", "--model", str(released), "--data", str(pictures)]
+    assert main([*command, "--out", str(tmp_path / "out"), "--lora", "2"]) == 2
+    said = capsys.readouterr().err
+    assert said == "--lora needs the package peft: type `pip install peft`.\n"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from minijanus.lab import UserError
 from minijanus.names import UNUSED
 from minijanus.released import RELEASED, check_released, read_config
 from minijanus.sequence import encode_piece
-from minijanus.template import TEMPLATES
+from minijanus.template import TEMPLATES, read_template
 from minijanus.text import (
     BOI,
     IMAGE,
@@ -257,17 +257,37 @@ def test_template_and_range_are_read_from_the_folder(tokenizer, tmp_path):
     janus.save_pretrained(tmp_path / "port", "transformers")
     kept = Janus.from_pretrained(tmp_path / "port").pretrained
     assert kept.tokenizer.roles == PRO_ROLES and not kept.do_normalize
-    change_json(
-        folder / "processor_config.json", lambda c: c.update(sft_format="deepseek_old")
-    )
-    assert "has <|User|> as a token" in refusal(folder)
     plain = official_folder(tmp_path / "plain", tokenizer, template="deepseek")
     assert "lacks <|User|> as a token" in refusal(plain)
     own = plain.rename(tmp_path / "Janus-Pro-1B")  # its own name and template agree
     assert Janus.from_pretrained(own).pretrained.tokenizer.roles == PRO_ROLES
     named = folder.rename(tmp_path / "Janus-1.3B")
-    change_json(named / "processor_config.json", lambda c: c.update(sft_format="deepseek"))
     assert "learned the template deepseek_old" in refusal(named)
+
+
+def test_a_folder_of_another_name_is_believed(tokenizer, tmp_path):
+    """Catches a copy of Janus-1.3B whose tokenizer happens to hold the tokens of Pro."""
+    pro = pro_tokenizer(tokenizer)
+    folder = official_folder(tmp_path / "my-tuned-janus", pro, template="deepseek_old")
+    janus = Janus.from_pretrained(folder)
+    assert janus.pretrained.tokenizer.roles == ROLES
+    janus.save_pretrained(tmp_path / "port", "transformers")
+    assert Janus.from_pretrained(tmp_path / "port").pretrained.tokenizer.roles == ROLES
+    change_json(folder / "processor_config.json", lambda c: c.pop("sft_format"))
+    assert "does not say which template" in refusal(folder)
+
+
+def test_a_pro_checkpoint_under_the_template_of_another(tokenizer, tmp_path):
+    """Catches answers gone bad without an error; by its name, or by sizes no other has."""
+    named = official_folder(tmp_path / "Janus-Pro-7B", tokenizer, template="deepseek_old")
+    assert "learned the template deepseek, but" in refusal(named)
+    seven, one = (replace(RELEASED[f"Janus-Pro-{n}B"][0], name="mine") for n in (7, 1))
+    with pytest.raises(UserError, match="the template deepseek, but its files say deeps"):
+        read_template(named, seven)
+    # Janus-1.3B and Janus-Pro-1B are of one size: only the folder can tell.
+    assert read_template(named, one) == ROLES
+    change_json(named / "processor_config.json", lambda c: c.update(sft_format="deepseek"))
+    assert read_template(named, one) == read_template(named, seven) == PRO_ROLES
 
 
 def test_a_model_of_the_hub_is_known_by_its_name(tokenizer, tmp_path, monkeypatch):
@@ -277,7 +297,7 @@ def test_a_model_of_the_hub_is_known_by_its_name(tokenizer, tmp_path, monkeypatc
         official_folder(kept, tokenizer, template="deepseek_old")
         monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, k=kept, **__: k)
         if refused:
-            with pytest.raises(UserError, match=f"{name} is the name of a model that"):
+            with pytest.raises(UserError, match=f"{name} has the name or the sizes of"):
                 Janus.from_pretrained(f"deepseek-ai/{name}")
         else:
             assert Janus.from_pretrained(f"deepseek-ai/{name}").cfg.name == name
@@ -295,6 +315,8 @@ def test_a_tensor_too_few_too_many_or_misshapen_is_named(copy, original):
     pool = "vision_model.vision_tower.attn_pool."
     save_file(original | {pool + "other": torch.zeros(1)}, path)
     assert f"holds {pool}other" in refusal(copy)
+    save_file(original | {pool + "mlp.fc1.weight": torch.zeros(96, 23)}, path)
+    assert f"{pool}mlp.fc1.weight has shape (96, 23)" in refusal(copy)
     save_file(original | {name: torch.zeros(32, dtype=torch.int8)}, path)
     assert f"holds {name} in a number format" in refusal(copy)
 

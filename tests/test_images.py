@@ -5,6 +5,7 @@ import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -28,12 +29,21 @@ SIZES = {
     (333, 777): (164, 384),
     (640, 427): (384, 256),  # 256.2
     (1000, 667): (384, 256),  # 256.128
+    (1024, 683): (384, 256),  # 256.125
+    (1920, 1080): (384, 216),  # exactly 216
     (300, 200): (384, 256),  # exactly 256
+    (3, 2): (384, 256),
+    (385, 384): (384, 383),  # 383.003
     (200, 200): (384, 384),
     (384, 384): (384, 384),
-    (10_000, 1): (384, 14),  # never below 14
+    (1000, 7): (384, 14),  # 2.688, but never below 14
+    (900, 1): (384, 14),
+    (1, 900): (14, 384),
+    (10_000, 1): (384, 14),
     (1, 10_000): (14, 384),
 }
+# Of transformers' port, which rounds: 255.744, 164.571 and 164.571.
+ROUNDED = {(500, 333): (384, 256), (777, 333): (384, 165), (333, 777): (165, 384)}
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -64,15 +74,97 @@ def test_understanding_keeps_all_of_the_picture_in_the_centre(size, inside):
     )
 
 
-@pytest.mark.parametrize("size", [(500, 333), (333, 777), (640, 427), (64, 64)], ids=str)
-def test_understanding_equals_torchvision(size):
-    """Bilinear, or bicubic without antialiasing, would give other values."""
-    image, (width, height) = noise(*size), SIZES.get(size, (384, 384))
-    resized = TF.resize(image, [height, width], InterpolationMode.BICUBIC, antialias=True)
+def in_a_square(image: Image.Image, inside: tuple[int, int]) -> torch.Tensor:
+    """An RGB picture resized to this size in a grey square of 384, by torchvision."""
+    (width, height), bicubic = inside, InterpolationMode.BICUBIC
+    resized = TF.resize(image, [height, width], bicubic, antialias=True)
     left, top = (384 - width) // 2, (384 - height) // 2
     sides = [left, top, 384 - width - left, 384 - height - top]
-    expected = TF.normalize(TF.to_tensor(TF.pad(resized, sides, fill=127)), [0.5], [0.5])
-    torch.testing.assert_close(understanding_pixels(image, 384), expected)
+    return TF.normalize(TF.to_tensor(TF.pad(resized, sides, fill=127)), [0.5], [0.5])
+
+
+@pytest.mark.parametrize(("size", "inside"), SIZES.items(), ids=str)
+def test_understanding_equals_torchvision(size, inside):
+    """Bilinear, or bicubic without antialiasing, would give other values."""
+    image = noise(*size)
+    assert torch.equal(understanding_pixels(image, 384), in_a_square(image, inside))
+
+
+# Modes, the numbers that a pixel has in them, and of what kind.
+RAW = {
+    "1": (1, bool), "L": (1, np.uint8), "P": (1, np.uint8), "RGB": (3, np.uint8),
+    "LA": (2, np.uint8), "RGBA": (4, np.uint8), "CMYK": (4, np.uint8),
+    "I;16": (1, np.uint16), "I": (1, np.int32), "F": (1, np.float32),
+}  # fmt: skip
+
+
+def of_mode(mode: str) -> tuple[Image.Image, np.ndarray]:
+    """A random picture of 500 x 333, and its levels h w c worked out by hand, unrounded."""
+    (channels, kind), random = RAW[mode], np.random.default_rng(5)
+    shape, top = (333, 500, channels), {"1": 2, "I;16": 65_536, "I": 65_536}.get(mode, 256)
+    numbers = random.integers(0, top, shape).astype(kind)
+    if mode == "F":
+        numbers = random.random(shape).astype(kind)
+    if mode == "1":  # eight pixels a byte: not to be made from bytes here
+        return Image.fromarray(numbers[..., 0]), 255.0 * numbers
+    image = Image.frombytes(mode, (500, 333), numbers.tobytes())
+    if mode == "P":
+        colours = random.integers(0, 256, (256, 3)).astype(np.uint8)
+        image.putpalette(colours.tobytes())
+        return image, colours[numbers[..., 0]]
+    *colours, last = (numbers[..., i : i + 1].astype(float) for i in range(channels))
+    if mode in ("LA", "RGBA"):  # before white
+        return image, np.concatenate([c * last / 255 + 255 - last for c in colours], -1)
+    if mode == "CMYK":
+        return image, np.concatenate([(255 - c) * (255 - last) / 255 for c in colours], -1)
+    return image, numbers * {"I;16": 1 / 257, "I": 1 / 257, "F": 255.0}.get(mode, 1)
+
+
+@pytest.mark.parametrize("mode", RAW)
+def test_understanding_of_every_mode(mode):
+    """Each level worked out by hand: a dropped alpha or a clipped scan would differ."""
+    image, levels = of_mode(mode)
+    assert image.mode == mode
+    rounded = np.floor(levels + 0.5).astype("uint8")
+    expected = Image.fromarray(np.broadcast_to(rounded, (333, 500, 3)).copy())
+    found = understanding_pixels(image, 384)
+    assert torch.equal(found, in_a_square(expected, (384, 255)))
+
+
+def ported(image: Image.Image, kind: str) -> torch.Tensor:
+    """The pixels that one of transformers' two processors of Janus makes of a picture."""
+    transformers = pytest.importorskip("transformers")
+    if kind == "Pil" and not hasattr(transformers, "JanusImageProcessorPil"):
+        kind = ""  # before 5.0 there was this one only, under the other's name
+    elif kind == "" and not hasattr(transformers, "JanusImageProcessorPil"):
+        pytest.skip("this transformers has no processor that resizes tensors")
+    processor = getattr(transformers, f"JanusImageProcessor{kind}")
+    # Deviation 5 of the port: not told what our preprocessor_config.json says, it takes
+    # CLIP's numbers.
+    half = [0.5, 0.5, 0.5]
+    assert list(processor().image_mean) != half
+    found = processor(image_mean=half, image_std=half)(image, return_tensors="pt")
+    return torch.as_tensor(found["pixel_values"][0])
+
+
+@pytest.mark.parametrize("size", sorted(SIZES.keys() - ROUNDED.keys()), ids=str)
+def test_understanding_equals_transformers_where_sizes_agree(size):
+    """Of its two processors one resizes as we do, the other a few pixels by some levels."""
+    image = noise(*size)
+    ours = understanding_pixels(image, 384)
+    assert torch.equal(ours, ported(image, "Pil"))
+    apart = (ours - ported(image, "")).abs()
+    assert apart.max() < 6 / 127.5 and apart.mean() < 0.1 / 127.5
+
+
+@pytest.mark.parametrize(("size", "theirs"), ROUNDED.items(), ids=str)
+def test_where_transformers_rounds_it_differs(size, theirs):
+    """Deviation 4 of the port, held so that a repaired port is noticed."""
+    image = noise(*size)
+    expected = in_a_square(image, theirs)
+    assert torch.equal(ported(image, "Pil"), expected)
+    ours = understanding_pixels(image, 384)
+    assert all((ours - ported(image, kind)).abs().max() > 1 for kind in ("Pil", ""))
 
 
 def test_pictures_smaller_than_the_released_minimum():

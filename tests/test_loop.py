@@ -12,7 +12,7 @@ import torch
 from conftest import MICRO
 from torch import Tensor, nn
 
-from minijanus import checkpoint
+from minijanus import checkpoint, loop
 from minijanus.config import PAPER, SMALL, TINY, Phase
 from minijanus.lab import UserError
 from minijanus.loop import learning_rate, make_optimizer, run_phase
@@ -85,6 +85,10 @@ def test_table_1_by_hand():
         assert learning_rate(stage, step) == pytest.approx(rate, rel=1e-6)
     assert [s.steps for s in PAPER.stages] == [10_000, 180_000, 24_000]
     assert [s.batch for s in PAPER.stages] == [256, 512, 256]
+    # The paper says nothing of shares of the rate; our eye gets a tenth, as Table 1 has it.
+    assert [s.rate_shares for s in PAPER.stages] == [(), (), ()]
+    small = {n: SMALL.stage(3).learning_rate * s for n, s in SMALL.stage(3).rate_shares}
+    assert small == {"und.encoder.": pytest.approx(PAPER.stage(3).learning_rate)}
     for cfg in (SMALL, PAPER):
         assert [s.schedule for s in cfg.stages] == ["cosine", "constant", "constant"]
     for cfg in (TINY, SMALL, PAPER):
@@ -253,6 +257,26 @@ def test_the_number_of_workers_changes_nothing(tmp_path, phase, workers):
     assert torch.equal(torch.stack(seen[0]), expected)
     for name, parameter in alone.named_parameters():
         assert torch.equal(parameter, helped.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("bf16", "on"), [(True, ()), (True, ("cpu",)), (False, ("cpu",))])
+def test_bfloat16_is_for_the_loss_alone_where_it_is_wanted(
+    tmp_path, phase, monkeypatch, bf16, on
+):
+    """Catches tiny's numbers changed on the CPU, a switch without effect, weights cast."""
+    monkeypatch.setattr(loop, "BF16_ON", on)
+    toy, made = Toy(), set()
+
+    def step_loss(step: int, samples: int) -> dict[str, Tensor]:
+        y = toy.matrix @ toy.embed_tokens.T
+        made.add(y.dtype)
+        return {"loss": y.float().square().mean() + toy.norm.sum() + toy.rare.sum()}
+
+    cfg, named = replace(MICRO, bf16=bf16), list(toy.named_parameters())
+    run_phase(cfg, phase, toy, [named], int, step_loss, tmp_path, {"": ""})
+    assert made == {torch.bfloat16 if bf16 and on else torch.float32}
+    assert {p.dtype for p in toy.parameters()} == {torch.float32}
+    assert {p.grad.dtype for p in toy.parameters()} == {torch.float32}
 
 
 def test_stopping_leaves_the_signals_as_they_were(tmp_path, phase):

@@ -55,12 +55,29 @@ def test_each_number_format_has_its_own_conditions(results: Path) -> None:
 def test_the_control_stands_beside_its_language(results: Path) -> None:
     """Catches columns mixed up, and a control that was never measured shown as one."""
     score = {"value": 0.5, "low": 0.4, "high": 0.6, "guess": 0.02}
-    write(results / "mini.json", {"languages_mini.fr": score, "pope_mini.f1": score})
-    assert rows_of(measured.languages_table()) == [
-        ["`fr`", "0.020", "0.500 [0.400, 0.600]", "not measured"]
+    weak = score | {"value": 0.03, "low": 0.01, "high": 0.05}
+    name = "languages_mini.fr_single"
+    scores = {name: score, "languages_mini.other": weak, "pope_mini.f1": score}
+    write(results / "mini.json", scores)
+    made = measured.languages_table()
+    assert rows_of(made) == [
+        ["`fr, single`", "0.020", "0.500 [0.400, 0.600]", "not measured"],
+        ["`other`", "0.020", "0.030 [0.010, 0.050]", "not measured"],
     ]
+    assert "nothing is seen to carry over" in made
     write(
         results / "control" / "languages.json",
-        {"languages_mini.fr": score | {"value": 0.1, "low": 0.0, "high": 0.2}},
+        {name: score | {"value": 0.1, "low": 0.0, "high": 0.2}},
     )
     assert rows_of(measured.languages_table())[0][3] == "0.100 [0.000, 0.200]"
+    write(results / "mini.json", scores | {"languages_mini.other": score})
+    assert "a little carries over" in measured.languages_table()
+
+
+def test_the_time_of_a_suite_counts_once(results: Path) -> None:
+    """Catches a suite's seconds added up for each of its measures."""
+    names = ("pope_mini.random", "pope_mini.f1", "vqa_mini.count")
+    write(results / "mini.json", {name: {"seconds": 12.4} for name in names})
+    assert rows_of(measured.suite_times_table()) == [
+        ["`pope_mini`", "12"], ["`vqa_mini`", "12"], ["in all", "25"]
+    ]  # fmt: skip

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 REPO = Path(__file__).parents[1]
 FOLDER = REPO / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-TAGS = {"nbval-check-output", "exercise", "check", "hide-input"}
+COMPARED = "nbval-check-output"
+TAGS = {COMPARED, "exercise", "check", "hide-input"}
+CELLS = range(25, 46)  # of a whole notebook
+MOST_LINES = 7  # of the median code cell
 WORDS = 5  # an alt text shorter than this describes nothing
 LIMIT = 300_000  # bytes
 
@@ -85,8 +89,21 @@ def alt_texts(notebook: dict) -> list[str]:
 def links(notebook: dict) -> list[str]:
     """A link to a file that was renamed is worse than none."""
     targets = re.findall(r"\]\(([^)\s]+)\)", prose(notebook))
-    local = [t.split("#")[0] for t in targets if not re.match(r"https?:|mailto:|#", t)]
-    return [target for target in local if not (FOLDER / target).exists()]
+    bad = []
+    for target in (t for t in targets if not re.match(r"https?:|mailto:|#", t)):
+        path, _, anchor = target.partition("#")
+        if not (FOLDER / path).exists() or anchor and anchor not in anchors(FOLDER / path):
+            bad.append(target)
+    return bad
+
+
+def anchors(path: Path) -> set[str]:
+    """The names under which the headings of a notebook or Markdown file are found."""
+    found = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        found = prose(json.loads(found))
+    headings = re.findall(r"^#+ (.*)", found, flags=re.MULTILINE)
+    return {heading.strip().replace(" ", "-") for heading in headings}
 
 
 def files(notebook: dict) -> list[str]:
@@ -112,9 +129,23 @@ def short_cells(notebook: dict) -> list[str]:
     return [text(c) for c in cells(notebook, "code") if len(text(c).splitlines()) > 15]
 
 
+def many_short_cells(notebook: dict) -> list[str]:
+    """A notebook of few long cells is read, and not stepped through."""
+    lengths = [len(text(c).splitlines()) for c in cells(notebook, "code")]
+    number, middle = len(notebook["cells"]), statistics.median(lengths)
+    told = [] if MOST_LINES >= middle else [f"the median code cell has {middle} lines"]
+    return told + ([] if number in CELLS else [f"{number} cells"])
+
+
+def compared_outputs(notebook: dict) -> list[str]:
+    """Where no output is compared, a number that changed goes unseen."""
+    tagged = [c for c in notebook["cells"] if COMPARED in c["metadata"].get("tags", [])]
+    return [] if tagged else ["no cell is tagged nbval-check-output"]
+
+
 GATES = [
     *(run_in_order, no_errors, one_title, header, metadata),
-    *(alt_texts, links, files, tags, short_cells),
+    *(alt_texts, links, files, tags, short_cells, many_short_cells, compared_outputs),
 ]
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 every_gate = pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.__name__)
@@ -133,6 +164,24 @@ def test_a_notebook_is_small(path: Path):
     assert path.stat().st_size <= LIMIT
 
 
+def test_a_link_to_a_heading_that_is_gone_is_seen():
+    """Catches the course's index, a heading of 00, renamed under every notebook's link."""
+    for anchor, good in {"The-map": True, "A-map": False}.items():
+        broken = copy.deepcopy(GOOD)
+        broken["cells"][0]["source"][4] = f"[index](00_start_here.ipynb#{anchor})"
+        assert (links(broken) == []) == good
+
+
+def test_the_course_keeps_to_its_times():
+    """Catches a notebook that grew until no workshop has the time for it."""
+    path = REPO / "data" / "results" / "notebook_times.json"
+    times = json.loads(path.read_text(encoding="utf-8"))
+    assert list(times) == [path.name for path in NOTEBOOKS]
+    assert all(one["start"] < 20 and one["longest"] < 60 for one in times.values())
+    assert all(one["total"] < 180 for one in times.values())
+    assert sum(one["total"] for one in times.values()) < 1200
+
+
 def test_the_first_notebooks_are_numbered_from_zero():
     """`make lab` opens 00; a gap in the numbers looks like a missing lesson."""
     numbers = [path.name.split("_")[0] for path in NOTEBOOKS]
@@ -149,6 +198,11 @@ def test_every_notebook_is_set_up_alike():
 
 
 SHOWN = {"data": {"image/png": ""}, "metadata": {"image/png": {"alt": "a b c d e"}}}
+COUNTED = {
+    "cell_type": "markdown",
+    "metadata": {},
+    "source": "Prose.",
+}
 GOOD = {
     "metadata": {"kernelspec": {"name": "python3"}},
     "cells": [
@@ -170,6 +224,7 @@ GOOD = {
             "source": "1 + 1",
             "outputs": [{"output_type": "display_data", **SHOWN}],
         },
+        *(COUNTED for _ in range(23)),
     ],
 }
 FAULTS = {  # gate -> where to put which value, so that the gate must speak
@@ -183,6 +238,8 @@ FAULTS = {  # gate -> where to put which value, so that the gate must speak
     files: (("cells", 0, "source", 4), "see `minijanus/gone.py`"),
     tags: (("cells", 1, "metadata", "tags", 0), "nbval_check_output"),
     short_cells: (("cells", 1, "source"), "1\n" * 16),
+    many_short_cells: (("cells", 1, "source"), "1\n" * 8),
+    compared_outputs: (("cells", 1, "metadata", "tags", 0), "check"),
 }
 
 

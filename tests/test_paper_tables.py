@@ -174,7 +174,7 @@ def test_our_scores_stand_in_their_columns_and_units(monkeypatch):
     expected = {
         2: "37.5 [25.0, 50.0]",
         3: "0.38 [0.25, 0.50]",
-        4: "0.38 [0.25, 0.50]",
+        4: "0.38 [0.25, 0.50] (real: 1.00)",
     }
     for number, measures in MEASURES.items():
         for column, name in measures.items():
@@ -214,7 +214,8 @@ def test_the_scores_say_whose_they_are():
 def test_a_score_without_interval_is_shown_without():
     """A crash, or "[None, None]", for a measure that has no interval."""
     alone = {"fd_mini.captions": {**score(31.25), "low": None, "high": None}}
-    assert read(numbered_table(4, alone))[1][-1][5:] == ["31.25", "not measured"]
+    shown = read(numbered_table(4, alone))[1][-1][5:]
+    assert shown == ["31.25 (real: 1.00)", "not measured"]
 
 
 @pytest.mark.parametrize("number", (2, 3, 4, 5))

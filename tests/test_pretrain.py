@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import MICRO, MicroSource
+from torch import Tensor
 
-from minijanus import checkpoint, pretrain
+from minijanus import checkpoint, loop, pretrain
 from minijanus.concepts import BACKGROUNDS
 from minijanus.config import TINY, Config
 from minijanus.folders import TINY_FOLDER
@@ -17,7 +18,9 @@ from minijanus.images import understanding_pixels
 from minijanus.lab import UserError
 from minijanus.load import build
 from minijanus.sequence import to_sequence
+from minijanus.siglip import SigLIP
 from minijanus.text import Tokenizer
+from minijanus.vq_tokenizer import VQTokenizer
 from minijanus.world import World
 
 # A phase's file holds one part of Janus and nothing that another phase trains.
@@ -74,6 +77,57 @@ def test_a_phase_stopped_after_each_step_ends_the_same(
         assert torch.equal(tensors[name], tensor), name
     logs = [rows_of(folder / f"{phase}.csv") for folder in (straight, stopped)]
     assert logs[0] == logs[1] and len(logs[0]) == 2
+
+
+def nearly_equal(n: int) -> Tensor:
+    """Unit vectors n 2, of which half precision finds some equally close to a third."""
+    angles = 0.02 * torch.arange(n)
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+def test_pictures_are_matched_in_full_precision(tokenizer, tmp_path, monkeypatch):
+    """Catches the share of matched captions counted in bfloat16, which sees them equal."""
+
+    class Sure(SigLIP):
+        """Gives the k-th picture and the k-th caption the same vector."""
+
+        def parts_embedding(self, pixels, picture, inside):
+            return nearly_equal(len(pixels) + len(picture)) + 0 * self.bias
+
+        def text_embedding(self, ids, mask):
+            return nearly_equal(len(ids)) + 0 * self.bias
+
+    monkeypatch.setattr(loop, "BF16_ON", ("cpu",))
+    monkeypatch.setattr(pretrain, "SigLIP", Sure)
+    cfg = replace(MICRO, siglip=replace(MICRO.siglip, steps=1, batch=8))
+    captions = {
+        MicroSource().record("understanding", i, 0).messages[-1]["content"]
+        for i in range(8)
+    }
+    assert len(captions) > 4
+    train("siglip", cfg, tokenizer, tmp_path, math.inf)
+    [_, row] = rows_of(tmp_path / "siglip.csv")
+    assert float(row[-1]) == 1
+
+
+def test_codes_are_restarted_in_full_precision(tokenizer, tmp_path, monkeypatch):
+    """Catches a codebook of rounded latents, and weights that autocast keeps as cast."""
+    monkeypatch.setattr(loop, "BF16_ON", ("cpu",))
+    monkeypatch.setattr(pretrain, "RESTART_EVERY", 2)
+    restart, forward, seen = VQTokenizer.restart_dead_codes, VQTokenizer.forward, []
+
+    def noted(whole, name: str):
+        def method(self, *given):
+            seen.append((name, torch.is_autocast_enabled("cpu")))
+            return whole(self, *given)
+
+        return method
+
+    monkeypatch.setattr(VQTokenizer, "restart_dead_codes", noted(restart, "restart"))
+    monkeypatch.setattr(VQTokenizer, "forward", noted(forward, "forward"))
+    train("vq", EVERYTHING, tokenizer, tmp_path, math.inf)
+    assert seen.count(("restart", False)) == 1 and seen.count(("forward", True)) == STEPS
+    assert len(seen) == STEPS + 1
 
 
 @pytest.mark.parametrize("phase", HOLDS)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minijanus import answers_mini, geneval_mini, samples
+from minijanus import answers_mini, evaluate, geneval_mini, samples
 from minijanus.config import TINY
 from minijanus.limits import truth
 from minijanus.scenes import DRAWN
@@ -42,13 +42,22 @@ def test_groups_count_equally():
     }  # fmt: skip
 
 
+def test_where_nothing_varies_the_interval_is_exact():
+    """Catches [0, 0] for no false accept in 1,000: up to 3.7 in 1,000 would often do so."""
+    low, high = bootstrap([torch.zeros(400), torch.zeros(600)])
+    assert low == 0 and (1 - high) ** 1000 == pytest.approx(0.025)
+    low, high = bootstrap([torch.ones(50)])
+    assert high == 1 and low**50 == pytest.approx(0.025)
+
+
 def test_prompts_are_of_their_kind_and_apart(world: World):
     """Catches guidance chosen on the prompts that count, or a kind that is another."""
     for kind in DRAWN:
         asked = geneval_mini.prompts(world, kind, 5)
-        others = geneval_mini.prompts(world, kind, 5, geneval_mini.TRIALS_FROM)
+        others = geneval_mini.prompts(World(TINY, "test"), kind, 5)
         assert {scene.kind for _, scene in asked} == {kind}
-        assert not {s.index for _, s in asked} & {s.index for _, s in others}
+        if len(asked[0][1].objects) > 1:  # one thing alone stands in few ways
+            assert not {s.objects for _, s in asked} & {s.objects for _, s in others}
         assert all(scene.held_out and not scene.shows_unseen() for _, scene in asked)
     words, scene = geneval_mini.prompts(world, "position", 1)[0]
     assert any(name in words for name in ("left", "right", "above", "below"))
@@ -83,6 +92,106 @@ def test_drawings_are_counted_by_prompt(world: World):
     assert right.tolist() == [1, 0.5, 1, 1, 1, 1]
     [(kind, others)] = geneval_mini.shuffled_prompts({"two": asked}).items()
     assert geneval_mini.right_by_prompt(judge, pictures, others, 2).mean() < 0.2
+
+
+def test_guidance_is_chosen_by_the_most_right_drawings(world: World, monkeypatch):
+    """Catches the smallest share taken, or shares that stand under another guidance."""
+    asked = [p for kind in DRAWN for p in geneval_mini.prompts(world, kind, 25)]
+    judge = TrueJudge(world, [scene for _, scene in asked])
+    good = {1.0: 10, 1.5: 40, 2.0: 90, 3.0: 60}  # of 150 prompts
+
+    def drawn(model, given, n, guidance, seed):
+        scenes = [s for _, s in given[: good[guidance]] for _ in range(n)]
+        wrong = next(s for _, s in given if s.kind == "attribution")
+        scenes += [wrong] * (n * len(given) - len(scenes))
+        return [world.render(scene) for scene in scenes]
+
+    monkeypatch.setattr(geneval_mini, "drawn", drawn)
+    best, shares = geneval_mini.choose_guidance((None, None, 3), judge, world)
+    assert best == 2.0 and list(shares) == list(good)
+    assert shares[2.0] == pytest.approx(90 / 150, abs=0.05)  # a repeated scene may be right
+
+
+def test_every_drawing_has_its_own_seed(world: World, monkeypatch):
+    """Catches a prompt that comes twice and draws the same pictures, counted twice."""
+    used = []
+
+    def draw(janus, tokenizer, stage, prompts, n, guidance, seeds) -> list[None]:
+        used.extend(seeds)
+        return [None] * (n * len(prompts))
+
+    monkeypatch.setattr(geneval_mini, "draw", draw)
+    asked = geneval_mini.prompts(world, "single", 20)
+    assert len(geneval_mini.drawn((None, None, 3), asked, 4, 2.0)) == 80
+    assert len(used) == len(set(used)) == 80
+
+
+class Weights(torch.nn.Linear):
+    """What `evaluate` takes for a model and a judge: weights, and a config."""
+
+    cfg = TINY
+
+
+@pytest.fixture
+def parts(monkeypatch) -> list[tuple[str, str]]:
+    """`evaluate` with parts that only note their name and the world's split."""
+    called: list[tuple[str, str]] = []
+
+    def part(name: str):
+        def measure(*given) -> dict:
+            [world] = [one for one in given if isinstance(one, World)]
+            called.append((name, world.split))
+            return {f"{name}.share": {"value": len(called)}}
+
+        return measure
+
+    for name in ("judge", "limit", "answer", "drawing", "strange"):
+        monkeypatch.setattr(evaluate, f"{name}_scores", part(name))
+    torch.manual_seed(0)
+    monkeypatch.setattr(evaluate, "load_judge", lambda *given: Weights(1, 1))
+    monkeypatch.setattr(evaluate, "load_janus", lambda *given, device: MODELS[given[0]])
+    return called
+
+
+MODELS = {name: (Weights(2, 2), None, 3) for name in ("one", "other")}
+
+
+def test_scores_are_of_the_split_that_nothing_was_chosen_by(parts, tmp_path):
+    """Catches scores of scenes at which the recipe was looked at while it was made."""
+    evaluate.evaluate("one", tmp_path, tmp_path / "scores.json")
+    assert {split for _, split in parts} == {"test"} and len(parts) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_an_evaluation_goes_on_where_it_stopped(parts, tmp_path, monkeypatch):
+    """Catches an hour measured twice, half of the scores as all, another model's taken."""
+    judge = torch.nn.Linear(1, 1)
+    monkeypatch.setattr(evaluate, "load_judge", lambda *given: judge)
+    whole, out = evaluate.drawing_scores, tmp_path / "scores.json"
+
+    def stop(*given) -> dict:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "drawing_scores", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.evaluate("one", tmp_path, out)
+    assert [name for name, _ in parts] == ["judge", "limit", "answer"] and not out.exists()
+    monkeypatch.setattr(evaluate, "drawing_scores", whole)
+    found = evaluate.evaluate("one", tmp_path, out)
+    assert [name for name, _ in parts[3:]] == ["drawing", "strange"]
+    assert [one["value"] for one in found.values()] == [1, 2, 3, 4, 5]
+    monkeypatch.setattr(evaluate, "drawing_scores", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.evaluate("one", tmp_path, out)
+    monkeypatch.setattr(evaluate, "drawing_scores", whole)
+    evaluate.evaluate("other", tmp_path, out)
+    assert [name for name, _ in parts[8:]] == [
+        "judge",
+        "limit",
+        "answer",
+        "drawing",
+        "strange",
+    ]
 
 
 @pytest.mark.parametrize("split", answers_mini.SPLITS)

@@ -120,7 +120,7 @@ def test_the_system_prompt_stands_before_all_but_drawings_and_is_never_scored(
     if kind == "generation":
         assert sequence == without
         return
-    head = tokenizer.encode(SYSTEM_PROMPT + "\n\nUser: ")
+    head = tokenizer.encode(SYSTEM_PROMPT + "\n\nUser:")
     assert sequence.ids[: 1 + len(head)] == [tokenizer.bos, *head]
     n_scored = sum(without.scored)
     assert sequence.scored[-n_scored:] == [True] * n_scored

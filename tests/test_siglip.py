@@ -212,6 +212,27 @@ def test_loss_equals_a_double_loop():
     assert_close(loss.item(), total / 5, atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_close_vectors_stay_apart_in_half_precision():
+    """Catches unit vectors or a loss rounded by autocast, where many pictures are alike."""
+    torch.manual_seed(0)
+    alike = torch.nn.functional.normalize(1 + 0.01 * torch.randn(6, 8), dim=-1)
+    given = (alike, alike.flip(0), torch.tensor(3.0), torch.tensor(-2.0), torch.eye(6) > 0)
+    model = SigLIP(CFG, 30)
+    pixels, ids = torch.randn(2, 3, 32, 32), torch.arange(6).reshape(2, 3)
+    expected, whole = sigmoid_loss(*given), torch.ones(2, 3, dtype=torch.bool)
+    inside = torch.ones(1, 16, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (alike @ alike.T).dtype == torch.bfloat16, (
+            "autocast is off: nothing is tested"
+        )
+        assert torch.equal(sigmoid_loss(*given), expected)
+        found = [model.image_embedding(pixels), model.text_embedding(ids, whole)]
+        found.append(model.parts_embedding(pixels, torch.tensor([1]), inside))
+    for vectors in found:
+        assert_close(vectors.norm(dim=-1), torch.ones(len(vectors)), atol=1e-6, rtol=0)
+
+
 def test_start_of_scale_and_bias():
     """Catches a start without the bias, where the many wrong pairs make the first loss."""
     model = SigLIP(replace(CFG, siglip=replace(CFG.siglip, batch=5)), 30)

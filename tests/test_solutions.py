@@ -93,10 +93,14 @@ def tagged(cell: dict, tag: str) -> bool:
     return tag in cell["metadata"].get("tags", [])
 
 
+def prose(path: Path) -> list[str]:
+    """The Markdown cells."""
+    return [cell["text"] for cell in cells(path, "markdown")]
+
+
 def solutions(path: Path) -> dict[str, str]:
     """The hidden solutions by the number of their exercise."""
-    prose = "\n".join(cell["text"] for cell in cells(path, "markdown"))
-    return dict(re.findall(SOLUTION, prose, flags=re.DOTALL))
+    return dict(re.findall(SOLUTION, "\n".join(prose(path)), flags=re.DOTALL))
 
 
 def exercises(path: Path) -> dict[str, int]:
@@ -123,6 +127,9 @@ def test_stub_check_and_solution_belong_together(path: Path):
         assert tagged(code[place], "exercise") and tagged(code[place + 1], "check")
     assert set(exercises(path)) == set(solutions(path))
     assert set(exercises(path)) <= set(WRONG), "write a wrong answer into WRONG"
+    assert len(exercises(path)) >= 3
+    headings = re.findall(r"^### Exercise .*", "\n".join(prose(path)), flags=re.MULTILINE)
+    assert any("bug" in heading.lower() for heading in headings), "one hunts a bug"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from minijanus.config import PAPER
+from minijanus.conversion import unused_shapes
 from minijanus.janus import Janus
 from minijanus.names import RELEASED_NAMES, UNUSED, released_name
 
@@ -29,6 +30,14 @@ def test_every_released_tensor_has_its_counterpart(paper: Janus):
     ours = {released_name(name): list(t.shape) for name, t in paper.state_dict().items()}
     assert ours == expected
     assert len(ours) == len(paper.state_dict()), "two tensors share a released name"
+
+
+def test_shapes_of_what_is_never_used():
+    """Catches a harmed pooling head that is carried into every file saved from it."""
+    released = json.loads(SHAPES.read_text(encoding="utf-8"))
+    pooling = [name for name in UNUSED if "attn_pool" in name]
+    assert unused_shapes(1024) == {name: tuple(released[name]) for name in pooling}
+    assert len(pooling) == 13
 
 
 def test_parameter_counts_of_the_released_parts(paper: Janus):

@@ -180,9 +180,12 @@ def test_the_held_out_worlds() -> None:
         for stream in ("scene", "caption", "category"):
             scene = unseen.scene(stream, i)
             assert scene.shows_unseen() and scene.objects not in old
-    keys = {w.record("generation", 3, 2).key for w in (train, fresh, unseen)}
-    assert len(keys) == 3
-    with pytest.raises(ValueError, match="heldout only"):
+    test = World(CFG, "test")
+    keys = {w.record("generation", 3, 2).key for w in (train, fresh, unseen, test)}
+    assert len(keys) == 4
+    looked_at = {fresh.scene("scene", i).objects for i in range(700)}
+    assert not any(test.scene("scene", i).objects in looked_at | free for i in range(200))
+    with pytest.raises(ValueError, match="not for the split train"):
         World(CFG, combinations="unseen")
 
 
