@@ -22,8 +22,7 @@ SOLUTION = r"<summary>Solution (\d+\.\d+)</summary>\n\n```python\n(.*?)```"
 WRONG = {  # a near miss of each, which its check must not accept
     "0.1": "def number_of_codes(side, square):\n    return side // square",
     "0.2": "different = 4",
-    "0.3": "def levels(pixels):\n"
-    "    return (pixels.clamp(0, 1) * 255).round().to(torch.uint8)",
+    "0.3": "def prepared(image, size, task):\n    return generation_pixels(image, size)",
     "1.1": "def n_positions(words, pictures, n):\n    return words + pictures * (n + 2)",
     "1.2": "changed = 64",
     "1.3": "def predicting_positions(span):\n"
