@@ -206,8 +206,7 @@ def natural_colours() -> dict[str, list[str]]:
 
 def result(name: str) -> dict:
     """What a script of data/ found, from data/results."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def styles_by_code(

@@ -24,7 +24,7 @@ LINES = {
     "generation": ("#009e73", "-."),
     "reconstruction": ("#0072b2", "--"),
 }
-SMOOTH = 10  # rows of a log; each is the mean of ten steps already
+SMOOTH = 0.05  # a point is the mean of the last rows, of so large a share of all before it
 
 
 def read_log(path: Path) -> dict[str, list[float]]:
@@ -36,9 +36,12 @@ def read_log(path: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in whole] for name in names}
 
 
-def running_mean(values: list[float], width: int) -> list[float]:
-    """Each value's mean with up to width - 1 values before it."""
-    some = [values[max(0, i + 1 - width) : i + 1] for i in range(len(values))]
+def running_mean(values: list[float], share: float) -> list[float]:
+    """Each value's mean with the values before it, with as many as that share of them.
+
+    So the steep beginning is hardly smoothed, the flat end more.
+    """
+    some = [values[i - int(share * i) : i + 1] for i in range(len(values))]
     return [sum(part) / len(part) for part in some]
 
 
@@ -59,7 +62,8 @@ def save_curves(folder: Path, out: Path) -> Path:
         axis.set_title(path.stem)
         axis.set(xlabel="step", yscale="log")
         axis.grid(alpha=0.3, which="both", color=GREY)
-        axis.legend()
+    lines = {line.get_label(): line for axis in axes for line in axis.get_lines()}
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=len(LINES))
     for axis in axes[len(paths) :]:
         axis.axis("off")
     picture = small_picture(figure, DPI)

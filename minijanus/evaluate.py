@@ -17,7 +17,7 @@ from minijanus.geneval_mini import Model
 from minijanus.judge import Judge, load_judge
 from minijanus.lab import device
 from minijanus.limits import code_losses, judge_scores, text_losses
-from minijanus.load import load_janus
+from minijanus.load import build, load_janus, load_phases
 from minijanus.paper_tables import measured
 from minijanus.probes import names_all, names_single
 from minijanus.samples import save_samples
@@ -119,18 +119,21 @@ def evaluate(folder: Path, judges: Path, out: Path) -> dict:
 
 def limit_scores(folder: Path, model: Model, world: World) -> dict:
     """What the encoder knows, and what the three stages left of the LLM's text."""
-    before = text_losses(*load_janus(folder, "llm", device())[:2], world)
-    after = text_losses(*model[:2], world)
+    janus, tokenizer, _ = model
+    first = build(janus.cfg)
+    load_phases(first, folder, ("llm",))  # no picture is asked for
+    before = text_losses(first.to(janus.device).eval(), tokenizer, world)
+    after = text_losses(janus, tokenizer, world)
     kept = f"after stage III over before stage I ({float(before.mean()):.2f} nats a token)"
     known = "exact set of things, linear map of the mean feature"
     single = "name of the thing on which a feature stands, linear map of it"
     codes = "nats a code of test pictures; the floor is what a guess has"
-    guess = math.log(model[0].cfg.n_codes)
-    right, *_ = names_single(model[0], world)
+    guess = math.log(janus.cfg.n_codes)
+    right, *_ = names_single(janus, world)
     return {
         "text.loss_ratio": score([after / before], None, None, kept),
         "image.loss": score([code_losses(model, world)], round(guess, 4), None, codes),
-        "probe.things": score([names_all(model[0], world)], None, 1.0, known),
+        "probe.things": score([names_all(janus, world)], None, 1.0, known),
         "probe.single": score([right], None, 1.0, single),
     }
 

@@ -31,7 +31,9 @@ def test_a_row_with_a_gap_is_left_out_whole(tmp_path: Path) -> None:
 
 def test_a_running_mean_by_hand() -> None:
     """Catches a mean that looks ahead, or that begins with zeros."""
-    assert running_mean([4.0, 2.0, 0.0, 6.0], 3) == [4, 3, 2, pytest.approx(8 / 3)]
+    values = [4.0, 2.0, 0.0, 6.0]
+    assert running_mean(values, 0.7) == [4, 2, 1, pytest.approx(8 / 3)]
+    assert running_mean(values, 0) == values
 
 
 def test_the_picture_shows_every_phase_that_is_there(tmp_path: Path) -> None:
