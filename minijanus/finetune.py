@@ -18,6 +18,7 @@ from minijanus.images import open_picture
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.language import DESCRIBE
+from minijanus.loop import autocast
 from minijanus.picture_cache import PictureCache
 from minijanus.progress import begun_with, check_config
 from minijanus.records import IMAGE, Record, about_pictures, shuffled_place, turns
@@ -152,8 +153,7 @@ def one_step(
     caches = {name: PictureCache(nowhere, p, {}) for name, p in janus.pathways.items()}
     started = time.monotonic()
     samples = prepare_step(cfg, stage, source, tokenizer, janus.lengths(), 0)
-    bf16 = cfg.bf16 and janus.device.type == "cuda"  # as the run itself computes
-    with torch.autocast(janus.device.type, torch.bfloat16, bf16):
+    with autocast(cfg, janus.device):  # as the run itself computes
         loss = stage_loss(stage, janus, caches, *samples)["loss"]
     loss.backward()
     janus.zero_grad(set_to_none=True)

@@ -70,6 +70,8 @@ def draw(
     ids = [checked_prompt(prompt, janus, tokenizer, stage) for prompt in prompts]
     ids = [row for row in ids for _ in range(n)]
     seeds = range(len(ids)) if seeds is None else seeds
+    if not isinstance(seeds, Sequence):
+        raise UserError(f"seeds is {seeds}: give a list, one for each picture.")
     if len(seeds) != len(ids):
         raise UserError(
             f"there are {len(seeds)} seeds for {len(ids)} pictures: give one for each."

@@ -74,6 +74,8 @@ def speaking(
             f"for {most} tokens of answer: shorten it."
         )
     seeds = [0] * len(rows) if seeds is None else seeds
+    if not isinstance(seeds, Sequence):
+        raise UserError(f"seeds is {seeds}: give a list, one for each answer.")
     if len(seeds) != len(rows):
         raise UserError(f"{len(seeds)} seeds for {len(rows)} answers: give one for each.")
     shown = [image for _, images in asked for image in images]

@@ -216,6 +216,7 @@ def test_pixels_are_in_the_range_that_the_folder_says(tokenizer, tmp_path, do_no
         ({"top_p": 1.5}, r"top_p is 1\.5"),
         ({"temperature": -1}, "temperature is -1"),
         ({"seeds": [1, 2]}, "2 seeds for 1 pictures"),
+        ({"seeds": 3}, "seeds is 3: give a list"),
     ],
 )
 def test_drawing_refuses_bad_numbers(model, wrong, sentence):
@@ -247,6 +248,7 @@ def test_answering_refuses_bad_conversations(model, pictures, said, count, sente
     "wrong, sentence",
     [
         ({"seeds": [1]}, "1 seeds for 2 answers"),
+        ({"seeds": 3}, "seeds is 3: give a list"),
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"images": [[]]}, "2 conversations but 1 lists of pictures"),
     ],

@@ -157,9 +157,10 @@ def test_a_handful_for_the_distance(model: Model, tmp_path, monkeypatch):
     assert tuple(found) == tuple(f"fd_mini.{name}" for name in names)
     for one in found.values():
         assert one["value"] > one["ceiling"] and one["guess"] is None and one["n"] == 40
-    for name in ("captions", "categories"):  # a picture seen twice is no drawing
-        redrawn = found[f"fd_mini.{name}_redrawn"]
-        assert redrawn["value"] < found[f"fd_mini.{name}"]["value"]
+    for name in ("captions", "categories"):  # what no prompt changes has no blind score
+        redrawn, drawn = (found[f"fd_mini.{name}{end}"] for end in ("_redrawn", ""))
+        assert redrawn["floor"] == redrawn["value"] != drawn["value"]
+        assert redrawn["value"] < drawn["floor"]
         assert torch.isfinite(torch.tensor([one["low"], one["high"], one["floor"]])).all()
     rows = {row.id for row in distance_rows(World(TINY, "test"))}
     text = (tmp_path / "answers" / "fd_mini.jsonl").read_text().splitlines()[1:]

@@ -170,6 +170,7 @@ def test_memory_is_said_before_the_first_step_and_time_after_it(
         return 45.0
 
     monkeypatch.setattr(finetune, "one_step", one_step)
+    monkeypatch.setattr(finetune, "run_stage", lambda *_: None)
     command = ["train", "--model", str(released), "--data", str(pictures)]
     command += ["--out", str(tmp_path / "out"), "--steps", "2", "--batch", "2"]
     assert main(command) == 0

@@ -66,8 +66,7 @@ WRONG = {  # a near miss of each, which its check must not accept
     "10.1": "def guided(with_words, without_words, s):\n"
     "    return s * with_words + without_words",
     "10.2": 'its_score = "down"',
-    "10.3": "def guided_too_much(with_words, without_words, s):\n"
-    "    return s * with_words - without_words",
+    "10.3": "def visible(ids, lengths, pad):\n    return ids != pad",
     "11.1": "def interval(values, generator):\n"
     "    return tuple(torch.quantile(values, torch.tensor([0.025, 0.975])).tolist())",
     "11.2": "always_yes = 1.0",
