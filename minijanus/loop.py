@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from minijanus import checkpoint
+from minijanus import checkpoint, memory
 from minijanus.config import Config, Phase
 from minijanus.lab import UserError
 from minijanus.progress import Log, Progress
 
 T = TypeVar("T")  # the samples of one step
 SAVE_EVERY = 120.0  # seconds
+TRIM_EVERY = 10  # steps after which what was freed goes back to the system
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 BF16_ON = ("cuda",)  # a CPU computes in float32, unless a test adds it here
 TABLES = ("embed_tokens", "embedding", "pos_embed", "latent")  # learned rows, not matrices
@@ -184,6 +185,8 @@ def run_phase(
             update(phase, run.step, groups, optimizer, losses["loss"])
             run.step, run.seconds = run.step + 1, time.monotonic() - started
             log.add(run.step, run.seconds, losses, last=run.step == phase.steps)
+            if run.step % TRIM_EVERY == 0:
+                memory.give_back()
             bar.update()
             bar.set_postfix(log.latest, refresh=False)
             late = stopped or time.monotonic() > deadline

@@ -5,9 +5,11 @@ Torch is imported only where a GPU is asked, so that the doctor runs without it.
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,17 @@ def need(what: str, n_bytes: int, device: torch.device | str, remedy: str = REME
             f"{what} needs {n_bytes / 1e9:.3g} GB of memory, but only {free / 1e9:.3g} GB "
             f"are free on {device}: {remedy}."
         )
+
+
+def give_back() -> None:
+    """Give freed memory back to the system, where the C library is glibc.
+
+    It keeps what is freed for the next time, and blocks of another size in each step leave
+    holes into which none fits: SigLIP's training grew to 8 GB in the place of 1.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def ran_out(error: BaseException) -> bool:

@@ -181,15 +181,16 @@ def losses_table() -> str:
         uniform = f"{row['ln_codebook']:.3f}" if shown[-1] else ""
         others = ", ".join(f"{n.replace('_', ' ')} {v:.3f}" for n, v in found.items())
         start = [f"`{row['phase']}`", str(row["steps"]), str(row["minutes"])]
-        start.append(str(took.get(row["phase"], "")))
+        start += [str(took.get(row["phase"], ""))] if took else []
         rows.append([*start, *shown, uniform, others])
     if not rows:
         return UNTRAINED
     minutes = sum(row["minutes"] for row in losses(TINY_FOLDER))
-    once_more = f"{sum(took.values()):.1f}" if took else ""
-    rows.append(["in all", "", f"{minutes:.1f}", once_more, "", "", "", "", "", ""])
-    head = ["Phase", "Steps", "Minutes", "Minutes, rerun", "Loss", "Understanding", "Text"]
-    return table([*head, "Image tokens", "ln(codebook size)", "Also"], rows)
+    once_more = [f"{sum(took.values()):.1f}"] if took else []
+    rows.append(["in all", "", f"{minutes:.1f}", *once_more, "", "", "", "", "", ""])
+    head = ["Phase", "Steps", "Minutes", *(["Minutes, rerun"] if took else [])]
+    head += ["Loss", "Understanding", "Text", "Image tokens", "ln(codebook size)", "Also"]
+    return table(head, rows)
 
 
 def paper_map() -> list[dict[str, str]]:

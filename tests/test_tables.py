@@ -54,6 +54,7 @@ def test_losses_are_read_from_the_manifests(tmp_path: Path, monkeypatch):
     """A column of another task, or ln(codebook size) beside a phase without pictures."""
     assert tables.losses(tmp_path) == []
     monkeypatch.setattr(tables, "TINY_FOLDER", tmp_path)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
     assert "make train" in tables.losses_table()
     manifest = {"preset": "micro", "step": 7, "seconds": 90.0, "config": {"n_codes": 1024}}
     stage = {"loss": 3.5, "understanding": 1.25, "text": 2.5, "generation": 4.5}
@@ -67,6 +68,13 @@ def test_losses_are_read_from_the_manifests(tmp_path: Path, monkeypatch):
     assert vq == "| `vq` | 7 | 1.5 | 0.500 |  |  |  |  | codes in use 0.750 |"
     assert stage2 == "| `stage2` | 7 | 1.5 | 3.500 | 1.250 | 2.500 | 4.500 | 6.931 |  |"
     assert "| 3.0 |" in total
+    again = [{"phase": "vq", "minutes": 2.0}, {"phase": "stage2", "minutes": 2.5}]
+    (tmp_path / "rerun").mkdir()
+    (tmp_path / "rerun" / "losses.json").write_text(json.dumps(again))
+    _, _, vq, stage2, total = tables.losses_table().splitlines()
+    assert vq.startswith("| `vq` | 7 | 1.5 | 2.0 | 0.500 |")
+    assert stage2.startswith("| `stage2` | 7 | 1.5 | 2.5 | 3.500 |")
+    assert total.startswith("| in all |  | 3.0 | 4.5 |")
 
 
 def test_cells_show_what_they_hold():
