@@ -44,13 +44,18 @@ def preset() -> str:
     `small` on a GPU if its checkpoints are there, else `tiny`.
     """
     wanted = wanted_preset()
-    if wanted and not (SHIPPED / wanted / "stage3.json").exists():
+    if wanted and not can_train(wanted):
         raise UserError(
-            f"MINIJANUS_PRESET={wanted} has no checkpoints in {SHIPPED.name}: "
-            f"choose one of {', '.join(p for p in PRESETS if (SHIPPED / p).exists())}."
+            f"MINIJANUS_PRESET={wanted} has not the checkpoints of every phase: "
+            f"choose one of {', '.join(filter(can_train, PRESETS))}."
         )
-    here = (SHIPPED / "small" / "stage3.json").exists()
+    here = can_train("small")
     return wanted or ("small" if device().type == "cuda" and here else "tiny")
+
+
+def can_train(name: str) -> bool:
+    """Whether every phase of a preset came with the clone, for stages to begin after."""
+    return all((SHIPPED / name / f"{phase}.json").exists() for phase in PHASES)
 
 
 def before_stage(number: int) -> tuple[Janus, Tokenizer]:
@@ -116,38 +121,29 @@ def drawing_loss(
 
 
 @torch.no_grad()
-def answer_loss(
-    janus: Janus,
-    tokenizer: Tokenizer,
-    world: World,
-    count: int = 60,
-    questions: bool = False,
-) -> float:
-    """The mean loss of a token of an answer, over so many samples about pictures.
+def word_losses(
+    janus: Janus, tokenizer: Tokenizer, world: World, count: int = 60
+) -> dict[str, float]:
+    """The mean loss of a token of an answer, and of all other words, in stage III.
 
-    With `questions`, of all other words instead: what the user says, and the template.
+    Over so many samples about pictures; the other words are questions and template.
     """
-    stage = janus.cfg.stage(3)
+    cfg, stage = janus.cfg, janus.cfg.stage(3)
     records = [world.record("understanding", i, 3) for i in range(count)]
-    rows = [to_sequence(r, stage, tokenizer, janus.lengths()) for r in records]
-    if questions:
-        every = replace(stage, scored_text="all")
-        whole = [to_sequence(r, every, tokenizer, janus.lengths()) for r in records]
-        rows = [without_answers(*pair) for pair in zip(whole, rows, strict=True)]
-    batch = pack(rows, janus.cfg.pack_length, janus.cfg.max_positions).to(janus.device)
-    pixels = [
-        understanding_pixels(image, janus.cfg.image_size)
-        for record in records
-        for image in record.images
-    ]
+    packed = []
+    for one in (stage, replace(stage, scored_text="all")):  # of the same lengths
+        rows = [to_sequence(r, one, tokenizer, janus.lengths()) for r in records]
+        packed.append(pack(rows, cfg.pack_length, cfg.max_positions).to(janus.device))
+    answers, words = packed
+    pixels = [understanding_pixels(i, cfg.image_size) for r in records for i in r.images]
     features = janus.und.encode(torch.stack(pixels).to(janus.device))
-    return float(janus.loss(batch, {"und": features})["understanding"])
-
-
-def without_answers(whole: Sequence, answers: Sequence) -> Sequence:
-    """The sequence with every word scored but those that `answers` scores."""
-    pairs = zip(whole.scored, answers.scored, strict=True)
-    return replace(whole, scored=[word and not answer for word, answer in pairs])
+    # Told apart like two tasks, they take one pass through the model.
+    batch = replace(words, tasks=torch.where(answers.scored, 0, 1))
+    losses = janus.loss(batch, {"und": features})
+    return {
+        "answers": float(losses["understanding"]),
+        "other words": float(losses["text"]),
+    }
 
 
 @torch.no_grad()

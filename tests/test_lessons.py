@@ -12,6 +12,7 @@ from PIL import Image
 from minijanus import lessons
 from minijanus.config import TRAINS_IN
 from minijanus.lab import UserError
+from minijanus.load import PHASES
 from minijanus.sequence import to_sequence
 from minijanus.studio import unfinished
 
@@ -62,7 +63,8 @@ def test_losses_are_means_over_all_tokens(janus, tokenizer, source):
         lessons.drawing_loss(janus, tokenizer, Shifted(i), True, count=1) for i in range(3)
     ]
     assert together == pytest.approx(sum(alone) / 3, abs=1e-4)
-    assert lessons.answer_loss(janus, tokenizer, source, count=3) > 0
+    words = lessons.word_losses(janus, tokenizer, source, count=3)
+    assert all(value > 0 for value in words.values())
 
 
 @torch.no_grad()
@@ -76,8 +78,8 @@ def test_losses_of_a_batch_are_those_of_its_tasks(janus, tokenizer, source):
     assert found["generation"] == pytest.approx(alone, abs=1e-4)
     chat = janus.cfg.stage(3)
     found = lessons.task_losses(janus, tokenizer, source, chat, samples=20)
-    alone = lessons.answer_loss(janus, tokenizer, source, count=7)  # 7 : 3 : 10
-    assert found["understanding"] == pytest.approx(alone, abs=1e-4)
+    alone = lessons.word_losses(janus, tokenizer, source, count=7)  # 7 : 3 : 10
+    assert found["understanding"] == pytest.approx(alone["answers"], abs=1e-4)
     assert found == lessons.task_losses(janus, tokenizer, source, chat, samples=20)
 
 
@@ -91,12 +93,10 @@ def test_answers_and_questions_are_all_words(janus, tokenizer, source):
         rows = [to_sequence(record, stage, tokenizer, lengths) for record in records]
         counts.append(sum(sum(row.scored) for row in rows))
     whole = lessons.task_losses(janus, tokenizer, source, every, samples=4)
-    parts = [
-        lessons.answer_loss(janus, tokenizer, source, 4, questions=asked)
-        for asked in (False, True)
-    ]
+    parts = lessons.word_losses(janus, tokenizer, source, count=4)
     answers, words = counts
-    mean = (answers * parts[0] + (words - answers) * parts[1]) / words
+    others = (words - answers) * parts["other words"]
+    mean = (answers * parts["answers"] + others) / words
     assert whole["understanding"] == pytest.approx(mean, abs=1e-4)
 
 
@@ -159,6 +159,9 @@ def test_a_preset_without_checkpoints_is_refused(monkeypatch, tmp_path: Path):
     assert lessons.preset() == "tiny"
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "stage3.json").write_text("{}")
+    assert lessons.preset() == "tiny"  # the end alone is no beginning for a stage
+    for phase in PHASES:
+        (tmp_path / "small" / f"{phase}.json").write_text("{}")
     assert lessons.preset() == "small"
     monkeypatch.setenv("MINIJANUS_PRESET", "smal")
     with pytest.raises(UserError, match="choose one of small"):
