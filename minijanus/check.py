@@ -224,8 +224,10 @@ def scored_tokens(answer: Callable[[list[tuple[list[int], bool]]], list[bool]]) 
 
 def who_sees_whom(answer: Callable[[Tensor], Tensor]) -> None:
     """Exercise 6.3: the mask of a packed row; knows the known bug."""
-    documents = torch.tensor([0, 0, 0, 1, 1, 2])
+    documents = torch.tensor([1, 1, 1, 0, 0, 2])  # numbers are names, and in no order
     found, truth = answer(documents), torch.zeros(6, 6, dtype=torch.bool)
+    if is_todo(found, "6.3"):
+        return
     for query in range(6):
         for key in range(query + 1):
             truth[query, key] = documents[query] == documents[key]
