@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minijanus.checkpoint import write_whole
 from minijanus.figures import GREY, INK, small_picture
+from minijanus.lessons import log_of
 from minijanus.load import PHASES
 
 if TYPE_CHECKING:
@@ -29,11 +29,10 @@ SMOOTH = 0.05  # a point is the mean of the last rows, of so large a share of al
 
 def read_log(path: Path) -> dict[str, list[float]]:
     """The columns of a training log that are plotted, and `step`; a gap is left out."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = log_of(path)
     names = ["step", *(name for name in LINES if name in rows[0])]
-    whole = [row for row in rows if all(row[name] for name in names)]
-    return {name: [float(row[name]) for row in whole] for name in names}
+    whole = [row for row in rows if all(name in row for name in names)]
+    return {name: [row[name] for row in whole] for name in names}
 
 
 def running_mean(values: list[float], share: float) -> list[float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from minijanus.curves import read_log, running_mean, save_curves
+from minijanus.curves import read_log, running_mean, save_curves, scores_figure
 
 
 def write_log(path: Path, rows: list[dict]) -> None:
@@ -47,3 +47,17 @@ def test_the_picture_shows_every_phase_that_is_there(tmp_path: Path) -> None:
         two = picture.convert("RGB").copy()
     assert one.size[0] > 900 and one.tobytes() != two.tobytes()
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".png"}
+
+
+def test_every_score_has_its_own_bar_and_marks() -> None:
+    """Catches a floor on its neighbour's line, and a crash where there is no guess."""
+    answers = {"low": 0.4, "high": 0.6, "floor": 0.1, "ceiling": 1.0, "guess": 0.2}
+    drawing = {"low": 0.7, "high": 0.9, "floor": 0.3, "ceiling": 0.95}
+    axis = scores_figure({"answers": answers, "drawing": drawing}).axes[0]
+    [bars] = axis.collections
+    ends = [segment[:, 0].tolist() for segment in bars.get_segments()]
+    assert ends == [[0.4, 0.6], [0.7, 0.9]]
+    marks = {line.get_label(): list(line.get_xdata()) for line in axis.get_lines()}
+    assert marks["floor"] == [0.1, 0.3] and marks["ceiling"] == [1.0, 0.95]
+    assert marks["guess"][0] == 0.2 and marks["guess"][1] != marks["guess"][1]  # nan
+    assert axis.yaxis_inverted()  # the first score stands on top
