@@ -105,6 +105,7 @@ class Config:
     llm_ff: int = 5632
     max_positions: int = 4096  # §4.1: maximum supported sequence length
     rope_theta: float = 10_000.0
+    rope_scaling: tuple[float, ...] = ()  # of a Llama with a longer context: llm.slowed
     norm_eps: float = 1e-6
 
     # Training
@@ -139,11 +140,11 @@ class Config:
 def differing_fields(cfg: Config, made_by: dict) -> list[str]:
     """Fields in which a config differs from one read back from a manifest.
 
-    How samples are prepared and in what precision a GPU computes does not count.
+    Workers and a GPU's precision do not count. A newer field had its default before.
     """
-    now = json.loads(json.dumps(asdict(cfg)))
+    now, default = (json.loads(json.dumps(asdict(each))) for each in (cfg, PAPER))
     names = [name for name in now if name not in ("workers", "bf16")]
-    return [name for name in names if made_by.get(name) != now[name]]
+    return [name for name in names if made_by.get(name, default[name]) != now[name]]
 
 
 PAPER = Config()

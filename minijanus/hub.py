@@ -93,9 +93,10 @@ def check_memory(
 def _own(folder: Path, device: torch.device | str, dtype: torch.dtype | None) -> Janus:
     """A Janus after the last phase of one of our own runs."""
     last = [phase for phase in PHASES if (folder / f"{phase}.json").exists()][-1]
-    janus, tokenizer, stage = load_janus(folder, last, device)
-    dtypes = {name: tensor.dtype for name, tensor in janus.state_dict().items()}
-    janus.to(dtype=dtype)
+    with memory.told(folder):
+        janus, tokenizer, stage = load_janus(folder, last, device)
+        dtypes = {name: tensor.dtype for name, tensor in janus.state_dict().items()}
+        janus.to(dtype=dtype)
     janus.pretrained = Pretrained("minijanus", tokenizer, True, stage, dtypes, {}, {})
     return janus
 

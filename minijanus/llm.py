@@ -39,12 +39,32 @@ def attention_mask(
     return (may_look | itself)[:, None]
 
 
-def rope_tables(positions: Tensor, d_head: int, theta: float) -> tuple[Tensor, Tensor]:
+def rope_tables(
+    positions: Tensor, d_head: int, theta: float, scaling: tuple[float, ...] = ()
+) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every position's rotation, b 1 t (d_head / 2), in float32."""
     # Not a buffer: computed where the positions are, it also survives the meta device.
     exponents = torch.arange(0, d_head, 2, device=positions.device).float() / d_head
-    angles = positions[:, None, :, None].float() * theta**-exponents
+    angles = positions[:, None, :, None].float() * slowed(theta**-exponents, scaling)
     return angles.cos(), angles.sin()
+
+
+def slowed(speeds: Tensor, scaling: tuple[float, ...]) -> Tensor:
+    """Rotations per position, in radians, of a Llama whose context was made longer.
+
+    scaling: () changes nothing; (factor,) makes all slower by it; Llama 3's (factor, low,
+    high, context) only those that turn less often than `high` times in the first context,
+    fully below `low` times.
+    """
+    if not scaling:
+        return speeds
+    factor, *band = scaling
+    if not band:
+        return speeds / factor
+    low, high, context = band
+    turns = context * speeds / (2 * torch.pi)
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return speeds * (kept + (1 - kept) / factor)
 
 
 def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
@@ -173,7 +193,7 @@ class Llama(nn.Module):
     def __init__(self, cfg: Config):
         super().__init__()
         self.d_head = cfg.llm_width // cfg.llm_heads
-        self.rope_theta = cfg.rope_theta
+        self.rope_theta, self.rope_scaling = cfg.rope_theta, cfg.rope_scaling
         self.embed_tokens = nn.Embedding(cfg.vocabulary, cfg.llm_width)
         self.layers = nn.ModuleList(Layer(cfg) for _ in range(cfg.llm_depth))
         self.norm = RMSNorm(cfg.llm_width, cfg.norm_eps)
@@ -201,7 +221,7 @@ class Llama(nn.Module):
         if mask is None:
             everything = embeddings.new_ones((new, cached + new), dtype=torch.bool)
             mask = everything.tril(cached)
-        rope = rope_tables(positions, self.d_head, self.rope_theta)
+        rope = rope_tables(positions, self.d_head, self.rope_theta, self.rope_scaling)
         x = embeddings
         for i, layer in enumerate(self.layers):
             x = layer(x, rope, mask, cache, i)

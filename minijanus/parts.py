@@ -12,6 +12,7 @@ import torch
 from einops import repeat
 from torch import Tensor
 
+from minijanus import memory
 from minijanus.config import PAPER, Config
 from minijanus.conversion import TIED, together
 from minijanus.hub import Pretrained, local_folder
@@ -53,6 +54,7 @@ def from_parts(
         cfg = replace(PAPER, name="parts", **read)
     except AssertionError as error:
         raise UserError(f"the three parts do not fit together: {error}.") from error
+    check_memory(cfg, llm)
     torch.manual_seed(cfg.seed)
     janus = Janus(cfg)
     put(janus, "und.encoder.", siglip_tensors(siglip, janus))
@@ -65,6 +67,16 @@ def from_parts(
     dtypes = {name: tensor.dtype for name, tensor in janus.state_dict().items()}
     janus.pretrained = Pretrained("parts", tokenizer, True, 1, dtypes, {}, {})
     return janus.to(device).eval()
+
+
+def check_memory(cfg: Config, llm: Path) -> None:
+    """UserError if the whole in float32 does not fit beside what is read of the Llama."""
+    with torch.device("meta"):
+        shapes = Janus(cfg)
+    numbers = sum(p.numel() for p in shapes.parameters())
+    tables = 2 * cfg.vocabulary * cfg.llm_width  # made longer in float32, then copied
+    needed = torch.float32.itemsize * (numbers + tables) + Shards(llm).size()
+    memory.need("a Janus of these three parts", needed, "cpu")
 
 
 def first(ids: int | list[int] | None) -> int | None:
@@ -82,7 +94,7 @@ def put(janus: Janus, part: str | tuple[str, ...], tensors: dict[str, Tensor]) -
                 f"the tensor {name} has shape {found.get(name)} where Janus needs "
                 f"{own.get(name)}: use another checkpoint of this part."
             )
-    janus.load_state_dict({n: t.float() for n, t in tensors.items()}, strict=False)
+    janus.load_state_dict(tensors, strict=False)  # which casts what it copies
 
 
 def lacking(shards: Shards, names: list[str]) -> None:

@@ -70,6 +70,14 @@ PORT_VQ = (
     ("vq_res_blocks", "num_res_blocks", 2),
     ("vq_latent", "latent_channels", 256),
 )
+ROPE_SCALING = {  # the numbers of Config.rope_scaling, by transformers' rope_type
+    "default": (),
+    "linear": ("factor",),
+    "llama3": (
+        *("factor", "low_freq_factor", "high_freq_factor"),
+        "original_max_position_embeddings",
+    ),
+}
 # What these classes compute; another value in the file is refused.
 SAME_LLM = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
 SAME_OFFICIAL_VISION = {"select_layer": -1, "pixel_mean": None, "pixel_std": None}
@@ -131,6 +139,18 @@ def refuse_others(part: dict, same: dict) -> None:
             )
 
 
+def rope_scaling(rope: dict) -> tuple[float, ...]:
+    """The numbers by which a Llama's rotations are slowed, as `llm.slowed` takes them."""
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    if kind not in ROPE_SCALING:
+        raise UserError(
+            f"config.json has rope_type = {kind}, where minijanus knows only "
+            f"{', '.join(ROPE_SCALING)}: use another checkpoint."
+        )
+    table = tuple((key, key, 0.0) for key in ROPE_SCALING[kind])  # none may be left out
+    return tuple(map(float, sizes(rope, table).values()))
+
+
 def llm_sizes(text: dict, grouped: bool = False) -> dict:
     """Our fields of a Llama, from transformers' config of one.
 
@@ -139,8 +159,7 @@ def llm_sizes(text: dict, grouped: bool = False) -> dict:
     refuse_others(text, SAME_LLM)
     found = sizes(text, LLM)
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
-    kind = rope.get("rope_type") or rope.get("type") or "default"
-    refuse_others({"rope_type": kind}, {"rope_type": "default"})
+    found["rope_scaling"] = rope_scaling(rope)
     found["rope_theta"] = float(rope.get("rope_theta", text.get("rope_theta", 10_000.0)))
     whole = {"head_dim": found["llm_width"] // found["llm_heads"]}
     if not grouped:

@@ -13,6 +13,7 @@ from minijanus.released import (
     OFFICIAL_VQ,
     PORT_VISION,
     PORT_VQ,
+    ROPE_SCALING,
     SAME_ADAPTOR,
 )
 from minijanus.text import BOI, BOS, EOI, EOS, IMAGE, PAD, PRO_ROLES, Tokenizer
@@ -59,11 +60,15 @@ def official_config(cfg: Config, dtype: str) -> dict:
 
 def text_config(cfg: Config) -> dict:
     """A Llama's part of either config.json."""
+    n = len(cfg.rope_scaling)
+    kind, keys = next((kind, keys) for kind, keys in ROPE_SCALING.items() if len(keys) == n)
+    scaling = {"rope_type": kind, **dict(zip(keys, cfg.rope_scaling, strict=True))}
     return {
         "model_type": "llama",
         **values(cfg, LLM),
         "num_key_value_heads": cfg.llm_heads,
         "rope_theta": cfg.rope_theta,
+        **({"rope_scaling": scaling} if n else {}),
         "tie_word_embeddings": False,
     }
 

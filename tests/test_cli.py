@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,8 @@ def test_the_shipped_model_is_what_the_recipe_makes():
     for phase in PHASES:
         manifest = checkpoint.read_manifest(TINY_FOLDER / f"{phase}.safetensors")
         assert differing_fields(TINY, manifest["config"]) == []
+        newer = replace(TINY, rope_scaling=(2.0,))  # a field that some manifests lack
+        assert differing_fields(newer, manifest["config"]) == ["rope_scaling"]
         assert (manifest["phase"], manifest["dtype"]) == (phase, "float16")
     steps = [stage.steps for stage in TINY.stages]
     for phase, number in zip(PHASES[3:], steps, strict=True):

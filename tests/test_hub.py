@@ -367,7 +367,8 @@ def test_a_config_of_another_model_is_refused(copy):
     for part, key, value in (
         ("language_config", "hidden_act", "gelu"),
         ("language_config", "num_key_value_heads", 2),
-        ("language_config", "rope_scaling", {"type": "linear", "factor": 2.0}),
+        ("language_config", "rope_scaling", {"type": "dynamic", "factor": 2.0}),
+        ("language_config", "rope_scaling", {"rope_type": "linear"}),
         ("language_config", "num_hidden_layers", "2"),
     ):
         write_json(path, official_config(SMALL))

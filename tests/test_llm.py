@@ -1,6 +1,7 @@
 """The language model against transformers' Llama, and against itself in every layout."""
 
 import cmath
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,15 @@ from torch.testing import assert_close
 from transformers import LlamaConfig, LlamaModel
 
 from minijanus.config import TINY
-from minijanus.llm import KVCache, Llama, RMSNorm, attention_mask, rope_tables, rotate
+from minijanus.llm import (
+    KVCache,
+    Llama,
+    RMSNorm,
+    attention_mask,
+    rope_tables,
+    rotate,
+    slowed,
+)
 
 CFG = replace(
     TINY, vocabulary=50, llm_width=48, llm_heads=4, llm_depth=3, llm_ff=80, max_positions=64
@@ -195,6 +204,16 @@ def test_rotation_equals_complex_numbers_far_out():
             pair = complex(x[0, 0, t, i], x[0, 0, t, i + 4]) * turn
             found = complex(ours[0, 0, t, i], ours[0, 0, t, i + 4])
             assert abs(found - pair) < 2e-3
+
+
+def test_llama_3_slows_what_turns_less_than_once_in_its_context():
+    """Worked by hand; catches a kept and a slowed rotation that are mixed up."""
+    speeds = 2 * math.pi * torch.tensor([0.5, 0.02, 0.01])  # 50, 2 and 1 turns in 100
+    found = slowed(speeds, (8.0, 1.0, 4.0, 100.0)) / (2 * math.pi)
+    # The second is a third of the way from 1 turn to 4: 1 / 3 kept and 2 / 3 slowed.
+    assert_close(found, torch.tensor([0.5, 0.02 / 3 + 0.02 * 2 / 3 / 8, 0.01 / 8]))
+    assert_close(slowed(speeds, (4.0,)), speeds / 4)
+    assert slowed(speeds, ()) is speeds
 
 
 @torch.no_grad()

@@ -1,11 +1,14 @@
 """Three pretrained parts become one Janus, each computing what it did before."""
 
+from shutil import copyfile
+
 import pytest
 import torch
 from released_folder import Sizes, random_tensors
 from tokenizers import Tokenizer, models
 from torch import Tensor, nn
 
+from minijanus import memory
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.parts import with_rows
@@ -13,6 +16,10 @@ from minijanus.text import BOI, BOS, EOS, IMAGE, PAD
 
 transformers = pytest.importorskip("transformers")
 VQ = "gen_vision_model."
+LINEAR = {"rope_type": "linear", "factor": 4.0}
+# Of the four rotations of a head of 8, one is kept, one slowed in part and two wholly.
+LLAMA_3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 0.25}
+LLAMA_3 |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 
 
 def shaken(model: nn.Module) -> nn.Module:
@@ -38,8 +45,7 @@ def siglip():
     return shaken(transformers.SiglipModel(config))
 
 
-@pytest.fixture(scope="module")
-def llama():
+def make_llama(rope: dict) -> nn.Module:
     """A Llama as SmolLM2 is one: two heads share keys and values, tables are tied."""
     config = transformers.LlamaConfig(
         hidden_size=32,
@@ -51,9 +57,15 @@ def llama():
         bos_token_id=3,
         eos_token_id=4,
         tie_word_embeddings=True,
-        rope_parameters={"rope_theta": 100_000.0, "rope_type": "default"},
+        rope_parameters={"rope_theta": 100_000.0, **rope},
     )
     return shaken(transformers.LlamaForCausalLM(config))
+
+
+@pytest.fixture(scope="module")
+def llama():
+    """One whose rotations are as they always were."""
+    return make_llama({"rope_type": "default"})
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +111,26 @@ def test_the_language_model_speaks_as_before(janus, llama):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("rope", [LINEAR, LLAMA_3], ids=lambda rope: rope["rope_type"])
+def test_a_llama_with_a_longer_context_speaks_as_before(rope, parts, tmp_path):
+    """Catches rotations at full speed, and a band of them that is slowed too much."""
+    llama = make_llama(rope)
+    llama.save_pretrained(tmp_path)
+    copyfile(parts / "llm" / "tokenizer.json", tmp_path / "tokenizer.json")
+    janus = Janus.from_parts(parts / "siglip", tmp_path, parts / "vq.pt")
+    ids = torch.randint(90, (2, 40))
+    hidden = janus.llm(janus.llm.embed_tokens(ids), torch.arange(40).expand(2, 40))
+    expected = llama(input_ids=ids).logits
+    assert error(janus.text_head(hidden)[..., :90], expected) <= 1e-5
+    plain = make_llama({"rope_type": "default"})
+    assert error(plain(input_ids=ids).logits, expected) > 1e-3, "it makes a difference"
+    janus.save_pretrained(tmp_path / "again")
+    assert Janus.from_pretrained(tmp_path / "again").cfg.rope_scaling == tuple(
+        float(value) for key, value in rope.items() if key != "rope_type"
+    )
+
+
+@torch.no_grad()
 def test_the_vq_tokenizer_is_llamagens(janus, parts):
     """Every tensor, and the codes the language model reads start from its codebook."""
     saved = torch.load(parts / "vq.pt", weights_only=True)["model"]
@@ -139,6 +171,18 @@ def test_it_can_be_saved_and_comes_back(janus, tmp_path):
     again = Janus.from_pretrained(tmp_path / "official")
     state = again.state_dict()
     assert all(torch.equal(t, state[n]) for n, t in janus.state_dict().items())
+
+
+def test_parts_larger_than_the_memory_are_refused_before_they_are_made(
+    parts, janus, monkeypatch
+):
+    """Catches a model that is made first, which the system then kills."""
+    numbers = sum(parameter.numel() for parameter in janus.parameters())
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * numbers)
+    with pytest.raises(UserError, match=r"three parts needs [\d.]+ GB .* free on cpu"):
+        Janus.from_parts(parts / "siglip", parts / "llm", parts / "vq.pt")
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 6 * 4 * numbers)
+    Janus.from_parts(parts / "siglip", parts / "llm", parts / "vq.pt")
 
 
 def test_parts_that_do_not_fit_are_refused(parts, tmp_path):
