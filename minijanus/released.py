@@ -148,7 +148,7 @@ def rope_scaling(rope: dict) -> tuple[float, ...]:
             f"{', '.join(ROPE_SCALING)}: use another checkpoint."
         )
     table = tuple((key, key, 0.0) for key in ROPE_SCALING[kind])  # none may be left out
-    return tuple(map(float, sizes(rope, table).values()))
+    return tuple(sizes(rope, table).values())
 
 
 def llm_sizes(text: dict, grouped: bool = False) -> dict:

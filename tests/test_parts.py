@@ -1,5 +1,6 @@
 """Three pretrained parts become one Janus, each computing what it did before."""
 
+from dataclasses import replace
 from shutil import copyfile
 
 import pytest
@@ -12,6 +13,7 @@ from minijanus import memory
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.parts import with_rows
+from minijanus.releasing import text_config
 from minijanus.text import BOI, BOS, EOS, IMAGE, PAD
 
 transformers = pytest.importorskip("transformers")
@@ -125,9 +127,9 @@ def test_a_llama_with_a_longer_context_speaks_as_before(rope, parts, tmp_path):
     plain = make_llama({"rope_type": "default"})
     assert error(plain(input_ids=ids).logits, expected) > 1e-3, "it makes a difference"
     janus.save_pretrained(tmp_path / "again")
-    assert Janus.from_pretrained(tmp_path / "again").cfg.rope_scaling == tuple(
-        float(value) for key, value in rope.items() if key != "rope_type"
-    )
+    assert Janus.from_pretrained(tmp_path / "again").cfg == replace(janus.cfg, name="again")
+    known = transformers.LlamaConfig(**text_config(janus.cfg)).rope_parameters
+    assert known == {"rope_theta": 100_000.0, **rope}, "the port's folder says the same"
 
 
 @torch.no_grad()
