@@ -196,7 +196,8 @@ def turned(answer: Callable[[Tensor, int, float], Tensor]) -> None:
         far = (found - truth).abs().max().item()
         advice = (
             f"at position {position} your vector is up to {far:.3f} away: number i of the "
-            "first half turns with number i of the second; else look at signs and angle."
+            "first half turns with number i of the second; else look at signs, angle, "
+            "and whether a number was overwritten before its last use."
         )
         verdict(far < 1e-3, f"5.1, right at position {position}", advice)
 

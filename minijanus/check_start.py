@@ -36,7 +36,7 @@ def prepared(answer: Callable[[Image.Image, int, str], Tensor]) -> None:
         levels = [((x + 1) / 2 * 255).round() for x in found]
         see, draw = (torch.rot90(x, -turns, dims=(1, 2)) for x in levels)
         if torch.equal(see, draw) and is_whole(draw):
-            print("todo: exercise 0.3, two thirds of what it learns to draw are grey bars")
+            print("todo: exercise 0.3, two thirds of a 3 : 1 picture would be grey bars")
             return
         advice = f"to see, a {shape} picture must be there from end to end, between bars."
         verdict(is_whole(see), f"0.3, of a {shape} picture all is seen", advice)

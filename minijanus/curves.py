@@ -22,7 +22,7 @@ LINES = {
     "understanding": ("#0072b2", "--"),
     "text": ("#d55e00", ":"),
     "generation": ("#009e73", "-."),
-    "reconstruction": ("#0072b2", "--"),
+    "reconstruction": ("#cc79a7", (0, (5, 1))),
 }
 SMOOTH = 0.05  # a point is the mean of the last rows, of so large a share of all before it
 
@@ -59,7 +59,7 @@ def save_curves(folder: Path, out: Path) -> Path:
             shown = running_mean(log[name], SMOOTH)
             axis.plot(log["step"], shown, color=colour, linestyle=dashes, label=name)
         axis.set_title(path.stem)
-        axis.set(xlabel="step", yscale="log")
+        axis.set(xlabel="step", ylabel="loss (log scale)", yscale="log")
         axis.grid(alpha=0.3, which="both", color=GREY)
     lines = {line.get_label(): line for axis in axes for line in axis.get_lines()}
     figure.legend(lines.values(), lines, loc="outside lower center", ncols=len(LINES))
