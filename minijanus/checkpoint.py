@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -60,7 +60,8 @@ def written_together(*paths: Path) -> Iterator[list[Path]]:
         ) from error
     finally:
         for path in beside:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # there is none, or what should be its folder is a file
+                path.unlink()
 
 
 def write_whole(path: Path, write) -> None:
@@ -81,7 +82,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         )
     beside = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(beside, ignore_errors=True)
-    yield beside
+    try:
+        yield beside
+    except BaseException:  # a full disk gets its space back, and so does Ctrl-C
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
     if folder.exists():
         folder.rmdir()  # Windows renames onto nothing, not even an empty folder
     os.replace(beside, folder)

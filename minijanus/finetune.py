@@ -233,10 +233,10 @@ def check_lengths(janus: Janus, source: PictureFolder, stage: Stage) -> None:
 
 
 def save(janus: Janus, target: Path) -> None:
-    """The model as a folder of the layout that it came from."""
+    """The model as a folder of the layout that it came from; if of parts, as official."""
     kept = janus.pretrained
     if kept.layout != "minijanus":
-        janus.save_pretrained(target, kept.layout)
+        janus.save_pretrained(target, {"parts": "official"}.get(kept.layout, kept.layout))
         return
     tensors: dict[str, Tensor] = janus.state_dict()
     manifest = {"preset": janus.cfg.name, "phase": "stage3", "finetuned": True}

@@ -110,7 +110,13 @@ def conversation(
     messages = turns(said) if isinstance(said, str) else list(said)
     if isinstance(images, Image.Image):
         raise UserError("images is one picture: give a list of pictures.")
-    if not all(isinstance(m.get(k), str) for m in messages for k in ("role", "content")):
+    if not all(isinstance(image, Image.Image) for image in images):
+        raise UserError("images holds what is no picture: open each with PIL first.")
+    if not all(
+        isinstance(m, dict) and isinstance(m.get(k), str)
+        for m in messages
+        for k in ("role", "content")
+    ):
         raise UserError(
             'a turn of the conversation is not as in {"role": "user", "content": "Why?"}: '
             "write it so."

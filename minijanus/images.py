@@ -74,6 +74,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
         largest = image.getextrema()[1]
         top = 1 if largest <= 1 else 255 if largest <= 255 else 65_535
     grey = image if image.mode == "F" else image.convert("I").convert("F")
+    grey.info.pop("transparency", None)  # a level of 16 bits, of which 8 are left
     return grey.point(lambda value: value * (255 / top) + 0.5).convert("L")
 
 

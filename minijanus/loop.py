@@ -180,7 +180,7 @@ def run_phase(
             if not torch.isfinite(losses["loss"]):
                 raise UserError(
                     f"the loss of {phase.name} is not finite at step {run.step}: lower its "
-                    "learning rate in config.py and train into another folder."
+                    "learning rate (--rate, or config.py) and train into another folder."
                 )
             update(phase, run.step, groups, optimizer, losses["loss"])
             run.step, run.seconds = run.step + 1, time.monotonic() - started

@@ -8,6 +8,7 @@ new; the embedding of codes starts from the codebook.
 from dataclasses import replace
 from pathlib import Path
 
+import tokenizers
 import torch
 from einops import repeat
 from torch import Tensor
@@ -44,7 +45,7 @@ def from_parts(
     codes = vq_tensors(Path(vq))
     seen, text = read_json(siglip / "config.json"), read_json(llm / "config.json")
     refuse_others(text, {"model_type": "llama"})
-    core = Tokenizer.read_core(llm / "tokenizer.json")
+    core = read_words(llm / "tokenizer.json")
     new = [name for name in SPECIAL if core.token_to_id(name) is None]
     core.add_special_tokens(new)
     tokenizer, read = Tokenizer(core), llm_sizes(text, grouped=True)
@@ -66,7 +67,18 @@ def from_parts(
     janus.gen.start_from_codebook()
     dtypes = {name: tensor.dtype for name, tensor in janus.state_dict().items()}
     janus.pretrained = Pretrained("parts", tokenizer, True, 1, dtypes, {}, {})
-    return janus.to(device).eval()
+    with memory.told("a Janus of these three parts"):
+        return janus.to(device).eval()
+
+
+def read_words(path: Path) -> tokenizers.Tokenizer:
+    """The tokenizer of the language model; UserError if there is none that can be read."""
+    try:
+        return Tokenizer.read_core(path)
+    except UserError as error:  # whose advice is for tokenizers that are trained here
+        raise UserError(
+            f"{path} is missing or damaged: take a Llama whose folder has one."
+        ) from error
 
 
 def check_memory(cfg: Config, llm: Path) -> None:
@@ -74,7 +86,8 @@ def check_memory(cfg: Config, llm: Path) -> None:
     with torch.device("meta"):
         shapes = Janus(cfg)
     numbers = sum(p.numel() for p in shapes.parameters())
-    tables = 2 * cfg.vocabulary * cfg.llm_width  # made longer in float32, then copied
+    # Of the two tables, which are made longer: one done, one in float32, and that longer.
+    tables = 3 * cfg.vocabulary * cfg.llm_width
     needed = torch.float32.itemsize * (numbers + tables) + Shards(llm).size()
     memory.need("a Janus of these three parts", needed, "cpu")
 
@@ -160,7 +173,7 @@ def with_rows(table: Tensor, n: int, rows: dict[int, int | None]) -> Tensor:
     The paper does not say how new tokens begin: here near the mean of all rows.
     """
     mean, spread = table.mean(dim=0), table.std(dim=0)
-    longer = mean + 0.1 * spread * torch.randn(n, table.shape[1])
+    longer = torch.randn(n, table.shape[1]).mul_(0.1 * spread).add_(mean)
     longer[: len(table)] = table
     for row, like in rows.items():
         # A table may be longer than its tokenizer: a new token's row is there, untrained.

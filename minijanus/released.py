@@ -147,7 +147,11 @@ def rope_scaling(rope: dict) -> tuple[float, ...]:
             f"config.json has rope_type = {kind}, where minijanus knows only "
             f"{', '.join(ROPE_SCALING)}: use another checkpoint."
         )
-    table = tuple((key, key, 0.0) for key in ROPE_SCALING[kind])  # none may be left out
+    if lacks := [key for key in ROPE_SCALING[kind] if key not in rope]:
+        raise UserError(
+            f"config.json has the rope_type {kind} without {lacks[0]}: download it again."
+        )
+    table = tuple((key, key, 0.0) for key in ROPE_SCALING[kind])
     return tuple(sizes(rope, table).values())
 
 

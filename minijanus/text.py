@@ -44,6 +44,8 @@ class Tokenizer:
         self.roles = roles  # what a conversation calls its two sides
         # Without this, a user who types "<begin_of_image>" would open a picture.
         self.core.encode_special_tokens = True
+        self.core.no_truncation()  # which the file may hold from somebody's training
+        self.core.no_padding()
         ids = [core.token_to_id(name) for name in SPECIAL]
         missing = [name for name, i in zip(SPECIAL, ids, strict=True) if i is None]
         if missing:
@@ -107,7 +109,7 @@ class Tokenizer:
     @property
     def vocabulary(self) -> int:
         """How many ids there are, special tokens included."""
-        return self.core.get_vocab_size()
+        return 1 + max(self.core.get_vocab().values())  # some tokenizers skip ids
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text: no BOS is added and special strings are ordinary text."""

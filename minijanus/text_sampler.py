@@ -70,8 +70,8 @@ def speaking(
         raise UserError(f"max_tokens is {most}: choose a whole number above zero.")
     if most > room:
         raise UserError(
-            f"the question takes {length} of {positions} positions, too many to leave room "
-            f"for {most} tokens of answer: shorten it."
+            f"the conversation takes {length} of {positions} positions, too many to leave "
+            f"room for {most} tokens of answer: shorten it, or begin a new one."
         )
     seeds = [0] * len(rows) if seeds is None else seeds
     if not isinstance(seeds, Sequence):

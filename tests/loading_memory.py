@@ -16,11 +16,12 @@ def status(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024
 
 
-Janus.from_pretrained(sys.argv[1])  # what torch makes once is not the model's
-for folder in sys.argv[2:]:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = status("VmRSS")
-    janus = Janus.from_pretrained(folder)
-    held = [*janus.parameters(), *janus.pretrained.unused.values()]
-    print(status("VmHWM") - before, sum(tensor.nbytes for tensor in held))
-    del janus, held
+if __name__ == "__main__":
+    Janus.from_pretrained(sys.argv[1])  # what torch makes once is not the model's
+    for folder in sys.argv[2:]:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = status("VmRSS")
+        janus = Janus.from_pretrained(folder)
+        held = [*janus.parameters(), *janus.pretrained.unused.values()]
+        print(status("VmHWM") - before, sum(tensor.nbytes for tensor in held))
+        del janus, held

@@ -133,7 +133,8 @@ def test_an_impossible_place_for_the_picture(
     """A folder that cannot be made raises another error than a file that cannot."""
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "grid.png"
-    assert minijanus.refusal("draw", "a dog", "--checkpoint", run, "--out", out)
+    said = minijanus.refusal("draw", "a dog", "--checkpoint", run, "--out", out)
+    assert "grid.png could not be written" in said
 
 
 def animation(path: Path) -> None:

@@ -233,6 +233,7 @@ def test_drawing_refuses_bad_numbers(model, wrong, sentence):
         (turns("a", " ", "c"), 0, "is empty"),
         (turns(f"{IMAGE} a"), 2, "1 <image_placeholder> marks but 2 pictures"),
         ([{"content": "a"}], 0, "is not as in"),
+        (["why?"], 0, "is not as in"),
         ([{"role": "user", "content": [{"type": "text", "text": "a"}]}], 0, "is not as in"),
     ],
 )
@@ -242,6 +243,8 @@ def test_answering_refuses_bad_conversations(model, pictures, said, count, sente
         model.answer(said, images=pictures[:count])
     with pytest.raises(UserError, match="give a list of pictures"):
         model.answer("a", images=pictures[0])
+    with pytest.raises(UserError, match="holds what is no picture"):
+        model.answer("a", images=["dog.png"], stream=True)
 
 
 @pytest.mark.parametrize(

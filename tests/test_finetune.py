@@ -234,6 +234,7 @@ def test_a_save_that_fails_can_be_tried_again(released, pictures, tmp_path, monk
         disk.setattr("minijanus.weights.save_file", full)
         assert main(command) != 0
     assert (out / "finetune.safetensors").exists() and not (out / "model").exists()
+    assert not list(out.glob(".*")), "what a full disk could do with is given back"
     assert main(command) == 0
     assert Janus.from_pretrained(out / "model").pretrained.layout == "official"
     assert not list(out.glob(".*"))

@@ -368,12 +368,16 @@ def test_a_config_of_another_model_is_refused(copy):
         ("language_config", "hidden_act", "gelu"),
         ("language_config", "num_key_value_heads", 2),
         ("language_config", "rope_scaling", {"type": "dynamic", "factor": 2.0}),
-        ("language_config", "rope_scaling", {"rope_type": "linear"}),
+        ("language_config", "rope_scaling", {"rope_type": "linear", "factor": "4"}),
         ("language_config", "num_hidden_layers", "2"),
     ):
         write_json(path, official_config(SMALL))
         change_json(path, lambda c, p=part, k=key, v=value: c[p].update({k: v}))
         assert "config.json has" in refusal(copy)
+    change_json(
+        path, lambda c: c["language_config"].update(rope_scaling={"rope_type": "linear"})
+    )
+    assert "the rope_type linear without factor" in refusal(copy)
     for key, value in (("select_layer", -2), ("model_name", "siglip_so400m_patch14_384")):
         write_json(path, official_config(SMALL))
         change_json(

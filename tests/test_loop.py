@@ -163,6 +163,17 @@ def test_each_group_is_clipped_by_itself(tmp_path):
     torch.testing.assert_close(toy.rare.grad, torch.full((4,), 0.01))
 
 
+def test_a_loss_that_is_not_finite_stops_with_both_remedies(tmp_path: Path):
+    """Catches weights that are spoilt in silence, and advice for another command."""
+    toy = Toy()
+
+    def broken(step: int) -> dict[str, Tensor]:
+        return {"loss": toy.loss(step)["loss"] * math.inf}
+
+    with pytest.raises(UserError, match=r"not finite at step 0: .* \(--rate, or config"):
+        run(toy, Phase("p", 1e-3, steps=2, batch=1), tmp_path, broken)
+
+
 def rows_of(path: Path) -> list[list[str]]:
     """The CSV without its column of seconds."""
     with path.open(newline="") as file:

@@ -1,7 +1,10 @@
 """Three pretrained parts become one Janus, each computing what it did before."""
 
+import subprocess
+import sys
 from dataclasses import replace
-from shutil import copyfile
+from pathlib import Path
+from shutil import copyfile, copytree
 
 import pytest
 import torch
@@ -9,12 +12,14 @@ from released_folder import Sizes, random_tensors
 from tokenizers import Tokenizer, models
 from torch import Tensor, nn
 
-from minijanus import memory
+from minijanus import finetune, memory
+from minijanus.folders import REPO
 from minijanus.janus import Janus
 from minijanus.lab import UserError
 from minijanus.parts import with_rows
 from minijanus.releasing import text_config
 from minijanus.text import BOI, BOS, EOS, IMAGE, PAD
+from minijanus.weights import Shards
 
 transformers = pytest.importorskip("transformers")
 VQ = "gen_vision_model."
@@ -125,6 +130,7 @@ def test_a_llama_with_a_longer_context_speaks_as_before(rope, parts, tmp_path):
     expected = llama(input_ids=ids).logits
     assert error(janus.text_head(hidden)[..., :90], expected) <= 1e-5
     plain = make_llama({"rope_type": "default"})
+    plain.load_state_dict(llama.state_dict())  # other weights would differ anyway
     assert error(plain(input_ids=ids).logits, expected) > 1e-3, "it makes a difference"
     janus.save_pretrained(tmp_path / "again")
     assert Janus.from_pretrained(tmp_path / "again").cfg == replace(janus.cfg, name="again")
@@ -180,11 +186,51 @@ def test_parts_larger_than_the_memory_are_refused_before_they_are_made(
 ):
     """Catches a model that is made first, which the system then kills."""
     numbers = sum(parameter.numel() for parameter in janus.parameters())
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * numbers)
+    numbers += 3 * janus.llm.embed_tokens.weight.numel()
+    needed = 4 * numbers + Shards(parts / "llm").size()
+    monkeypatch.setattr(memory, "free_bytes", lambda device: needed - 1)
     with pytest.raises(UserError, match=r"three parts needs [\d.]+ GB .* free on cpu"):
         Janus.from_parts(parts / "siglip", parts / "llm", parts / "vq.pt")
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 6 * 4 * numbers)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: needed)
     Janus.from_parts(parts / "siglip", parts / "llm", parts / "vq.pt")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only on Linux")
+def test_parts_take_the_memory_that_was_asked_for(parts, tmp_path):
+    """Catches tables held twice, for which 15 GB were taken where 12.7 were asked for."""
+    config = transformers.LlamaConfig(
+        hidden_size=512,
+        intermediate_size=1024,
+        num_hidden_layers=2,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        vocab_size=60_000,
+        tie_word_embeddings=True,
+    )
+    with torch.device("meta"):
+        large = transformers.LlamaForCausalLM(config).bfloat16()
+    large.to_empty(device="cpu").save_pretrained(tmp_path)
+    copyfile(parts / "llm" / "tokenizer.json", tmp_path / "tokenizer.json")
+    script = Path(__file__).with_name("parts_memory.py")
+    command = [sys.executable, script, parts / "siglip", parts / "llm", tmp_path]
+    command += [parts / "vq.pt"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO)
+    grown, asked_for = map(int, done.stdout.split())
+    assert asked_for > 3e8 and 0.7 * asked_for < grown < 1.05 * asked_for
+
+
+def test_a_llama_without_words_is_refused(parts, tmp_path):
+    """Catches the advice to train a tokenizer, which no Llama would understand."""
+    copytree(parts / "llm", tmp_path / "llm")
+    (tmp_path / "llm" / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"tokenizer\.json is missing or damaged"):
+        Janus.from_parts(parts / "siglip", tmp_path / "llm", parts / "vq.pt")
+
+
+def test_after_fine_tuning_it_is_saved_as_official(janus, tmp_path):
+    """Catches a training that cannot be saved, as no folder is laid out in parts."""
+    finetune.save(janus, tmp_path / "model")
+    assert Janus.from_pretrained(tmp_path / "model").pretrained.layout == "official"
 
 
 def test_parts_that_do_not_fit_are_refused(parts, tmp_path):

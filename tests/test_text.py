@@ -203,6 +203,22 @@ def test_encode_adds_nothing(tokenizer: Tokenizer):
     assert len(tokenizer.encode("#")) == 1
 
 
+def test_a_limit_in_the_file_is_not_obeyed(tokenizer: Tokenizer):
+    """Catches a prompt that is cut, or filled up, as somebody's training asked for."""
+    core = type(tokenizer.core).from_str(tokenizer.core.to_str())
+    core.enable_truncation(3)
+    core.enable_padding(length=50)
+    assert Tokenizer(core).encode(LINES[0]) == tokenizer.encode(LINES[0])
+
+
+def test_ids_that_are_skipped_count(tokenizer: Tokenizer):
+    """Catches a table with fewer rows than the largest id asks for."""
+    content = json.loads(tokenizer.core.to_str())
+    content["model"]["vocab"]["a word far behind"] = tokenizer.vocabulary + 9
+    core = type(tokenizer.core).from_str(json.dumps(content))
+    assert Tokenizer(core).vocabulary == tokenizer.vocabulary + 10
+
+
 def test_decode_skips_special_tokens_on_request(tokenizer: Tokenizer):
     """An answer shown to a person must not end in "<｜end▁of▁sentence｜>"."""
     ids = [tokenizer.bos, *tokenizer.encode(" a dog"), tokenizer.eos]
