@@ -20,7 +20,7 @@ from minijanus.concepts import BACKGROUNDS, Concept
 from minijanus.config import Config, Phase
 from minijanus.judge import NAMES, Judge
 from minijanus.layout import touch
-from minijanus.loop import run_phase
+from minijanus.loop import memory_format, run_phase
 from minijanus.sprites import compose
 
 MOST = 5  # things in a scene to learn from
@@ -135,7 +135,7 @@ def judge_loss(judge: Judge, pixels: Tensor, things: Tensor) -> dict[str, Tensor
 def train_judge(cfg: Config, folder: Path, device, deadline: float = math.inf) -> dict:
     """Train the judge of a preset's world and write its checkpoint."""
     torch.manual_seed(cfg.seed)
-    judge = Judge(cfg).to(device, memory_format=torch.channels_last)
+    judge = Judge(cfg).to(device, memory_format=memory_format(device))
 
     def step_loss(step: int, made: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         pixels, things = (tensor.to(device) for tensor in made)

@@ -41,6 +41,12 @@ def device() -> torch.device:
     if not usable.get(wanted.split(":")[0], False):
         here = " or ".join(name for name, works in usable.items() if works)
         raise UserError(f"MINIJANUS_DEVICE={wanted} does not work here: use {here}.")
+    try:
+        torch.empty(0, device=wanted)
+    except RuntimeError as error:  # cuda:9 where there are two
+        raise UserError(
+            f"MINIJANUS_DEVICE={wanted} does not work here: leave out colon and number."
+        ) from error
     return torch.device(wanted)
 
 

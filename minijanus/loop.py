@@ -103,7 +103,16 @@ def stop_request() -> Iterator[list[int]]:
 
 def autocast(cfg: Config, device: torch.device) -> torch.autocast:
     """How a step's loss is computed: on a GPU in bfloat16, if cfg.bf16; weights stay."""
-    return torch.autocast(device.type, torch.bfloat16, cfg.bf16 and device.type in BF16_ON)
+    wanted = cfg.bf16 and device.type in BF16_ON
+    if device.type == "cuda":  # older cards only imitate bfloat16, slowly
+        wanted = wanted and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16 if wanted else None, wanted)
+
+
+def memory_format(device: torch.device | str) -> torch.memory_format:
+    """Channels last, which convolutions like; not on mps, whose batch norm then errs."""
+    on_mps = torch.device(device).type == "mps"
+    return torch.contiguous_format if on_mps else torch.channels_last
 
 
 def as_it_is(samples: T) -> T:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TABLE = Path("/proc/meminfo")  # Linux only; elsewhere nothing reads it without a package
 REMEDY = "close other programs, or take a smaller model"
 # How torch and the system say it: errors of many kinds, whose texts have one of these.
-RAN_OUT = ("out of memory", "not enough memory", "allocate memory")
+RAN_OUT = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
 
 
 def free_bytes(device: torch.device | str = "cpu") -> int | None:

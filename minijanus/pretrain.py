@@ -14,7 +14,7 @@ from minijanus.config import Config, Stage
 from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.janus import Janus
 from minijanus.load import SIGLIP_NAMES
-from minijanus.loop import run_phase
+from minijanus.loop import memory_format, run_phase
 from minijanus.records import Source
 from minijanus.sequence import Batch, pack, to_sequence
 from minijanus.siglip import (
@@ -148,11 +148,11 @@ def train_vq(
     torch.manual_seed(cfg.seed)
     model, phase = VQTraining(cfg).to(device), cfg.vq
     # On a CPU convolutions run 1.3 to 2 times faster with the channels last.
-    model.tokenizer.to(memory_format=torch.channels_last)
+    model.tokenizer.to(memory_format=memory_format(device))
     perceptual = Perceptual(vision).to(device) if cfg.vq_perceptual else None
 
     def step_loss(step: int, pixels: Tensor) -> dict[str, Tensor]:
-        pixels = pixels.to(device, memory_format=torch.channels_last)
+        pixels = pixels.to(device, memory_format=memory_format(device))
         if step and step % RESTART_EVERY == 0:
             if step < RESTART_UNTIL * phase.steps:
                 generator = torch.Generator().manual_seed(cfg.seed + step)

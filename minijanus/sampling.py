@@ -35,6 +35,8 @@ def choose(
         too_many = torch.zeros_like(chances, dtype=torch.bool)
         too_many.scatter_(-1, order, before >= top_p)
         chances = chances.masked_fill(too_many, 0.0)
+    # Above zero, as torch on mps at times draws what has no chance at all.
+    chances = chances.clamp(min=torch.finfo(chances.dtype).tiny)
     # multinomial takes weights; they need not add up to 1.
     draws = [
         torch.multinomial(row, 1, generator=generator)

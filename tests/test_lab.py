@@ -33,6 +33,15 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch, wanted: str):
         lab.device()
 
 
+def test_a_device_with_a_number_that_is_none_is_refused(monkeypatch):
+    """Catches torch's traceback for cuda:9 on a computer that has two."""
+    monkeypatch.setenv("MINIJANUS_DEVICE", "cpu:x")
+    with pytest.raises(
+        lab.UserError, match="^MINIJANUS_DEVICE=cpu:x .* colon and number.$"
+    ):
+        lab.device()
+
+
 def test_seed_fixes_both_torch_and_its_generator():
     """A generator left unseeded would give every run other data."""
     first, second = lab.seed(3), torch.rand(4)

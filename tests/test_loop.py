@@ -174,6 +174,22 @@ def test_a_loss_that_is_not_finite_stops_with_both_remedies(tmp_path: Path):
         run(toy, Phase("p", 1e-3, steps=2, batch=1), tmp_path, broken)
 
 
+def test_a_gpu_that_imitates_bfloat16_computes_in_float32(monkeypatch):
+    """Catches a card that says yes and is then slower than the CPU; mps errs otherwise."""
+    asked: list[tuple] = []
+    monkeypatch.setattr(torch, "autocast", lambda *how: asked.append(how))
+    for real in (True, False):
+
+        def known(including_emulation: bool, real: bool = real) -> bool:
+            return real or including_emulation
+
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", known)
+        loop.autocast(TINY, torch.device("cuda"))
+    assert asked == [("cuda", torch.bfloat16, True), ("cuda", None, False)]
+    assert loop.memory_format("mps") == torch.contiguous_format
+    assert loop.memory_format(torch.device("cpu")) == torch.channels_last
+
+
 def rows_of(path: Path) -> list[list[str]]:
     """The CSV without its column of seconds."""
     with path.open(newline="") as file:

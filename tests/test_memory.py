@@ -15,6 +15,7 @@ from minijanus.janus import Janus
 from minijanus.lab import UserError
 
 SPENT = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+CUBLAS = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED in `cublasCreate(handle)`")
 ON_A_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
@@ -85,7 +86,7 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_read(released, monk
         assert ("bfloat16" in told) == (dtype == torch.float32)
 
 
-@pytest.mark.parametrize("error", [ON_A_GPU, MemoryError()], ids=repr)
+@pytest.mark.parametrize("error", [ON_A_GPU, CUBLAS, MemoryError()], ids=repr)
 def test_memory_that_runs_out_while_loading(released, monkeypatch, error):
     """Catches a traceback where other programs took what was free a moment ago."""
 
