@@ -36,9 +36,7 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch, wanted: str):
 def test_a_device_with_a_number_that_is_none_is_refused(monkeypatch):
     """Catches torch's traceback for cuda:9 on a computer that has two."""
     monkeypatch.setenv("MINIJANUS_DEVICE", "cpu:x")
-    with pytest.raises(
-        lab.UserError, match="^MINIJANUS_DEVICE=cpu:x .* colon and number.$"
-    ):
+    with pytest.raises(lab.UserError, match="^MINIJANUS_DEVICE=cpu:x .* and number.$"):
         lab.device()
 
 
