@@ -374,6 +374,7 @@ def test_a_config_of_another_model_is_refused(copy):
         write_json(path, official_config(SMALL))
         change_json(path, lambda c, p=part, k=key, v=value: c[p].update({k: v}))
         assert "config.json has" in refusal(copy)
+    write_json(path, official_config(SMALL))
     change_json(
         path, lambda c: c["language_config"].update(rope_scaling={"rope_type": "linear"})
     )

@@ -148,5 +148,5 @@ def test_a_question_that_leaves_no_room_is_refused(janus, tokenizer, picture):
     janus.text_head = Script(tokenizer.encode(" yes") * room, janus.cfg.vocabulary)
     long = answer(janus, tokenizer, picture, QUESTION, 3, max_tokens=room)
     assert len(long.split()) == room
-    with pytest.raises(UserError, match=r"room for \d+ tokens of answer: shorten it\.$"):
+    with pytest.raises(UserError, match=r"tokens of answer: shorten it, or begin"):
         answer(janus, tokenizer, picture, QUESTION, 3, max_tokens=room + 1)
