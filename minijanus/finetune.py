@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from minijanus import checkpoint, memory
 from minijanus.config import Config, Stage
@@ -235,14 +235,14 @@ def check_lengths(janus: Janus, source: PictureFolder, stage: Stage) -> None:
 def save(janus: Janus, target: Path) -> None:
     """The model as a folder of the layout that it came from; if of parts, as official."""
     kept = janus.pretrained
-    if kept.layout != "minijanus":
-        janus.save_pretrained(target, {"parts": "official"}.get(kept.layout, kept.layout))
+    layout = "official" if kept.layout == "parts" else kept.layout
+    if layout != "minijanus":
+        janus.save_pretrained(target, layout)
         return
-    tensors: dict[str, Tensor] = janus.state_dict()
     manifest = {"preset": janus.cfg.name, "phase": "stage3", "finetuned": True}
     with checkpoint.whole_folder(target) as beside:
         kept.tokenizer.save(beside / "tokenizer.json")
-        checkpoint.save(beside / "stage3.safetensors", tensors, manifest)
+        checkpoint.save(beside / "stage3.safetensors", janus.state_dict(), manifest)
 
 
 def load_for_training(name_or_folder: str, device: torch.device) -> Janus:
