@@ -1,11 +1,12 @@
 """Whether the understanding pathway still knows where things are, read by linear maps.
 
-python data/place_probe.py FOLDER    # of a trained `tiny`, by default the shipped one
+python data/place_probe.py [data/checkpoints/tiny [siglip]]
 
 The eye's features and what the adaptor makes of them: which of eight columns the feature
 in a thing's middle stands in and, from the features of two things, which place one has seen
 from the other. Scenes of the split "heldout". What is not there the language model must
-read from the order of the 64 features alone.
+read from the order of the 64 features alone. The second word is the last phase to load, by
+default stage III; before stage I the adaptor is as it begins.
 """
 
 import sys
@@ -56,10 +57,9 @@ def read_out(learn: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], out: int
     return float((found == y_test).float().mean())
 
 
-def main() -> None:
+def main(folder: Path, phase: str) -> None:
     """Print what both maps find, after the eye and after the adaptor."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else TINY_FOLDER
-    janus = load_janus(folder)[0]
+    janus = load_janus(folder, phase)[0]
     cfg = janus.cfg
     side, worlds = cfg.image_size // cfg.und_patch, (World(cfg), World(cfg, "heldout"))
     both = list(zip(worlds, SCENES, strict=True))
@@ -78,4 +78,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(
+        Path(sys.argv[1]) if len(sys.argv) > 1 else TINY_FOLDER,
+        sys.argv[2] if len(sys.argv) > 2 else "stage3",
+    )

@@ -39,6 +39,7 @@ RELATION_WORDS = {
     "above": ("above",),
     "below": ("below",),
 }
+ROWS, COLUMNS, MIDDLE = ("top", "", "bottom"), ("left", "", "right"), "middle"
 # Sound decides, not spelling.
 SOUNDS_LIKE_CONSONANT = ("uni", "use", "uk", "eu", "ewe", "one", "uti")
 SOUNDS_LIKE_VOWEL = ("hour", "heir", "honest")
@@ -141,6 +142,14 @@ def caption(scene: Scene, rng: Random) -> str:
     if says_where and relations and len(scene.objects) == 2:
         return related(*rng.choice(relations), rng)
     return listed([some(group) for group in shuffled_groups(scene, rng)])
+
+
+def placed(thing: Thing) -> str:
+    """A thing and in which ninth of the picture its middle is: "a red car, top left"."""
+    x, y, width, height = thing.box
+    column, row = int(3 * (x + width / 2)), int(3 * (y + height / 2))
+    place = " ".join(filter(None, (ROWS[row], COLUMNS[column]))) or MIDDLE
+    return f"{a(thing.concept, thing.colour)}, {place}"
 
 
 def background(scene: Scene) -> str:

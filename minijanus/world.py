@@ -22,6 +22,7 @@ from minijanus.language import (
     coloured,
     description,
     long_caption,
+    placed,
     prompt,
 )
 from minijanus.layout import bare_box
@@ -37,7 +38,7 @@ CHARTS = 0.6  # of the documents; the others have several pictures
 PICTURES = {2: 60, 3: 25, 4: 15}  # of one interleaved document; shares in percent
 MOST_PICTURES = max(PICTURES)
 SPLITS = ("train", "heldout", "test")
-BACKGROUND_EVERY = 4  # one in four scenes has a bare square among the regions for SigLIP
+MORE_EVERY = 4  # one in four scenes tells SigLIP where its things are, and of a bare square
 
 
 class World:
@@ -157,7 +158,8 @@ class World:
             question, *rest = self._said(scene, rng, stage)
             said = [about_pictures(question, stage), *rest]
         regions = [(thing.box, a(thing.concept, thing.colour)) for thing in scene.objects]
-        if index % BACKGROUND_EVERY == 0:
+        if index % MORE_EVERY == 0:
+            regions = [(thing.box, placed(thing)) for thing in scene.objects]
             bare = bare_box(rng, [thing.box for thing in scene.objects])
             regions += [(bare, background(scene))] if bare else []
         pictures, key = [self.render(scene)], self._key(scene)

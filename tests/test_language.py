@@ -12,7 +12,7 @@ from minijanus import corpus
 from minijanus.concepts import COLOURS, TINY_CONCEPTS, colour_held_out, relation_held_out
 from minijanus.config import SMALL
 from minijanus.config import TINY as CFG
-from minijanus.language import a, caption, description, long_caption, plural, prompt
+from minijanus.language import a, caption, description, long_caption, placed, plural, prompt
 from minijanus.options import LETTERS, choice_of_colour
 from minijanus.questions import KINDS, ask, compare, existence, position, several
 from minijanus.records import IMAGE
@@ -133,6 +133,23 @@ def test_captions_and_descriptions_say_what_is_there(world: World, stream: str) 
         # Stage II trains a quarter of the captions on this alone.
         assert read(first_sentence(whole).lower()) == shown(scene)
     assert 0.4 < sum(named) / len(named) < 0.6
+
+
+def test_a_place_is_a_ninth_of_the_picture() -> None:
+    """Rows taken for columns would teach the eye that up is left; by hand, w is not h."""
+    for middle, place in (
+        ((0.2, 0.3), "top left"),
+        ((0.5, 0.3), "top"),
+        ((0.7, 0.3), "top right"),
+        ((0.3, 0.5), "left"),
+        ((0.5, 0.5), "middle"),
+        ((0.8, 0.4), "right"),
+        ((0.3, 0.9), "bottom left"),
+        ((0.4, 0.7), "bottom"),
+        ((0.9, 0.9), "bottom right"),
+    ):
+        box = (middle[0] - 0.05, middle[1] - 0.1, 0.1, 0.2)
+        assert placed(Thing("car", "red", "noto", box)) == f"a red car, {place}"
 
 
 def test_position_prompts_state_the_position(world: World) -> None:

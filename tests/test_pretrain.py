@@ -183,12 +183,12 @@ def test_the_llm_reads_text_as_stage_2_does(cfg, tokenizer):
 
 
 def test_parts_are_the_things_of_their_own_pictures():
-    """Catches boxes or names of another picture, and a bare square that a thing touches."""
+    """Catches boxes, names or places of another picture, and a bare square with a thing."""
     cfg = replace(TINY, siglip=replace(TINY.siglip, batch=6))
     world, tokenizer = World(cfg), Tokenizer.load(TINY_FOLDER / "tokenizer.json")
     pixels, picture, inside, ids, mask = pretrain.caption_pairs(cfg, world, tokenizer, 2)
     scenes = [world.scene("scene", index) for index in range(12, 18)]
-    bare = {0: (None,), 4: (None,)}  # scenes 12 and 16: every fourth has a bare square
+    bare = {0: (None,), 4: (None,)}  # scenes 12 and 16: every fourth tells more
     parts = [(n, p) for n, s in enumerate(scenes) for p in (*s.objects, *bare.get(n, ()))]
     assert picture.tolist() == [n for n, _ in parts]
     words = [
@@ -207,6 +207,10 @@ def test_parts_are_the_things_of_their_own_pictures():
             shade = torch.tensor(colour)[:, None, None] / 255 * 2 - 1
             assert where.sum() == 1 and (square - shade).abs().max() < 0.01, (n, name)
             continue
+        name, comma, place = name.partition(", ")
         assert name.split()[1:] == f"{thing.colour or ''} {thing.concept}".split()
         x, y, w, h = thing.box
+        assert bool(comma) == (n in bare)
+        for word, middle in (("left", x + w / 2), ("top", y + h / 2)):
+            assert not comma or (word in place) == (middle < 1 / 3), (name, place)
         assert x <= (column + 0.5) / 8 <= x + w and y <= (row + 0.5) / 8 <= y + h
