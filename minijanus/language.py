@@ -7,6 +7,7 @@ what a sentence leaves out cannot be wrong.
 from collections.abc import Sequence
 from random import Random
 
+from minijanus.layout import Box
 from minijanus.scenes import Group, Scene, Thing
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -144,12 +145,11 @@ def caption(scene: Scene, rng: Random) -> str:
     return listed([some(group) for group in shuffled_groups(scene, rng)])
 
 
-def placed(thing: Thing) -> str:
-    """A thing and in which ninth of the picture its middle is: "a red car, top left"."""
-    x, y, width, height = thing.box
+def ninth(box: Box) -> str:
+    """In which ninth of the picture the middle of a box is: "top left", "middle"."""
+    x, y, width, height = box
     column, row = int(3 * (x + width / 2)), int(3 * (y + height / 2))
-    place = " ".join(filter(None, (ROWS[row], COLUMNS[column]))) or MIDDLE
-    return f"{a(thing.concept, thing.colour)}, {place}"
+    return " ".join(filter(None, (ROWS[row], COLUMNS[column]))) or MIDDLE
 
 
 def background(scene: Scene) -> str:

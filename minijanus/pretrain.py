@@ -99,8 +99,8 @@ def train_siglip(
         # Differs: a bare square of every fourth picture is matched with the background's
         # colour, which captions leave out here. Never named, backgrounds are not learned by
         # the LLM either; named in every picture, they slow down the learning of things.
-        # Differs: in the same pictures a thing's name has its place, "a dog, top left", or
-        # features would not say where they are and the LLM had to count them.
+        # Differs: in the same pictures a thing's box is matched with its place, "top left",
+        # not its name, or features would not say where they are and the LLM had to count.
         image = model.parts_embedding(pixels, picture, inside)
         text, match = model.text_embedding(ids, mask), same_caption(ids)
         # In float32, like the loss: among many close vectors, half precision finds ties.

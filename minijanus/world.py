@@ -22,7 +22,7 @@ from minijanus.language import (
     coloured,
     description,
     long_caption,
-    placed,
+    ninth,
     prompt,
 )
 from minijanus.layout import bare_box
@@ -38,7 +38,7 @@ CHARTS = 0.6  # of the documents; the others have several pictures
 PICTURES = {2: 60, 3: 25, 4: 15}  # of one interleaved document; shares in percent
 MOST_PICTURES = max(PICTURES)
 SPLITS = ("train", "heldout", "test")
-MORE_EVERY = 4  # one in four scenes tells SigLIP where its things are, and of a bare square
+PLACES_EVERY = 4  # one in four scenes tells SigLIP places and the background, not names
 
 
 class World:
@@ -158,8 +158,8 @@ class World:
             question, *rest = self._said(scene, rng, stage)
             said = [about_pictures(question, stage), *rest]
         regions = [(thing.box, a(thing.concept, thing.colour)) for thing in scene.objects]
-        if index % MORE_EVERY == 0:
-            regions = [(thing.box, placed(thing)) for thing in scene.objects]
+        if index % PLACES_EVERY == 0:
+            regions = [(thing.box, ninth(thing.box)) for thing in scene.objects]
             bare = bare_box(rng, [thing.box for thing in scene.objects])
             regions += [(bare, background(scene))] if bare else []
         pictures, key = [self.render(scene)], self._key(scene)

@@ -12,7 +12,7 @@ from minijanus import corpus
 from minijanus.concepts import COLOURS, TINY_CONCEPTS, colour_held_out, relation_held_out
 from minijanus.config import SMALL
 from minijanus.config import TINY as CFG
-from minijanus.language import a, caption, description, long_caption, placed, plural, prompt
+from minijanus.language import a, caption, description, long_caption, ninth, plural, prompt
 from minijanus.options import LETTERS, choice_of_colour
 from minijanus.questions import KINDS, ask, compare, existence, position, several
 from minijanus.records import IMAGE
@@ -149,7 +149,7 @@ def test_a_place_is_a_ninth_of_the_picture() -> None:
         ((0.9, 0.9), "bottom right"),
     ):
         box = (middle[0] - 0.05, middle[1] - 0.1, 0.1, 0.2)
-        assert placed(Thing("car", "red", "noto", box)) == f"a red car, {place}"
+        assert ninth(box) == place
 
 
 def test_position_prompts_state_the_position(world: World) -> None:
