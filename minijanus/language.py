@@ -7,7 +7,7 @@ what a sentence leaves out cannot be wrong.
 from collections.abc import Sequence
 from random import Random
 
-from minijanus.layout import Box
+from minijanus.layout import Box, bare_box
 from minijanus.scenes import Group, Scene, Thing
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -41,6 +41,7 @@ RELATION_WORDS = {
     "below": ("below",),
 }
 ROWS, COLUMNS, MIDDLE = ("top", "", "bottom"), ("left", "", "right"), "middle"
+MORE_EVERY = 4  # one scene in four tells SigLIP of places and the background as well
 # Sound decides, not spelling.
 SOUNDS_LIKE_CONSONANT = ("uni", "use", "uk", "eu", "ewe", "one", "uti")
 SOUNDS_LIKE_VOWEL = ("hour", "heir", "honest")
@@ -145,6 +146,11 @@ def caption(scene: Scene, rng: Random) -> str:
     return listed([some(group) for group in shuffled_groups(scene, rng)])
 
 
+def background(scene: Scene) -> str:
+    """The background in words, no sentence yet: "the background is yellow"."""
+    return f"the background is {scene.background}"
+
+
 def ninth(box: Box) -> str:
     """In which ninth of the picture the middle of a box is: "top left", "middle"."""
     x, y, width, height = box
@@ -152,9 +158,19 @@ def ninth(box: Box) -> str:
     return " ".join(filter(None, (ROWS[row], COLUMNS[column]))) or MIDDLE
 
 
-def background(scene: Scene) -> str:
-    """The background in words, no sentence yet: "the background is yellow"."""
-    return f"the background is {scene.background}"
+def regions(scene: Scene, rng: Random) -> tuple[tuple[Box, str], ...]:
+    """Each thing's box with its name; now and then a bare square with its colour, too."""
+    named = [(thing.box, a(thing.concept, thing.colour)) for thing in scene.objects]
+    if scene.index % MORE_EVERY == 0:
+        bare = bare_box(rng, [thing.box for thing in scene.objects])
+        named += [(bare, background(scene))] if bare else []
+    return tuple(named)
+
+
+def places(scene: Scene) -> tuple[tuple[Box, str], ...]:
+    """Each thing's box with the ninth of the picture it is in; now and then, else none."""
+    told = scene.objects if scene.index % MORE_EVERY == 0 else ()
+    return tuple((thing.box, ninth(thing.box)) for thing in told)
 
 
 def long_caption(scene: Scene, rng: Random) -> str:

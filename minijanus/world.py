@@ -17,15 +17,14 @@ from minijanus.language import (
     DESCRIBE,
     DESCRIBE_TOO,
     a,
-    background,
     caption,
     coloured,
     description,
     long_caption,
-    ninth,
+    places,
     prompt,
+    regions,
 )
-from minijanus.layout import bare_box
 from minijanus.questions import SEVERAL, several
 from minijanus.records import IMAGE, Record, about_pictures, turns
 from minijanus.scenes import Sampler, Scene, weighted
@@ -38,7 +37,6 @@ CHARTS = 0.6  # of the documents; the others have several pictures
 PICTURES = {2: 60, 3: 25, 4: 15}  # of one interleaved document; shares in percent
 MOST_PICTURES = max(PICTURES)
 SPLITS = ("train", "heldout", "test")
-PLACES_EVERY = 4  # one in four scenes tells SigLIP places and the background, not names
 
 
 class World:
@@ -157,13 +155,9 @@ class World:
         else:
             question, *rest = self._said(scene, rng, stage)
             said = [about_pictures(question, stage), *rest]
-        regions = [(thing.box, a(thing.concept, thing.colour)) for thing in scene.objects]
-        if index % PLACES_EVERY == 0:
-            regions = [(thing.box, ninth(thing.box)) for thing in scene.objects]
-            bare = bare_box(rng, [thing.box for thing in scene.objects])
-            regions += [(bare, background(scene))] if bare else []
         pictures, key = [self.render(scene)], self._key(scene)
-        return Record("understanding", pictures, turns(*said), key, tuple(regions))
+        parts = regions(scene, rng), places(scene)
+        return Record("understanding", pictures, turns(*said), key, *parts)
 
     def _said(self, scene: Scene, rng: Random, stage: int) -> list[str]:
         """A description, one question or several about a scene, with the answers."""

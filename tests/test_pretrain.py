@@ -186,13 +186,14 @@ def test_parts_are_the_things_of_their_own_pictures():
     """Catches boxes, names or places of another picture, and a bare square with a thing."""
     cfg = replace(TINY, siglip=replace(TINY.siglip, batch=6))
     world, tokenizer = World(cfg), Tokenizer.load(TINY_FOLDER / "tokenizer.json")
-    pixels, picture, inside, ids, mask = pretrain.caption_pairs(cfg, world, tokenizer, 2)
+    found = pretrain.caption_pairs(cfg, world, tokenizer, 2)
+    pixels, picture, inside, ids, mask, asks_where = found
     scenes = [world.scene("scene", index) for index in range(12, 18)]
-    bare = {
-        0: (None,),
-        4: (None,),
-    }  # scenes 12 and 16: every fourth tells places, not names
-    parts = [(n, p) for n, s in enumerate(scenes) for p in (*s.objects, *bare.get(n, ()))]
+    more = {0: (None,), 4: (None,)}  # scenes 12 and 16: every fourth has a bare square
+    parts = [(n, p) for n, s in enumerate(scenes) for p in (*s.objects, *more.get(n, ()))]
+    named, places = len(parts), [(n, p) for n in more for p in scenes[n].objects]
+    parts += places
+    assert asks_where.tolist() == [False] * (6 + named) + [True] * len(places)
     assert picture.tolist() == [n for n, _ in parts]
     words = [
         tokenizer.decode(row[real].tolist()) for row, real in zip(ids, mask, strict=True)
@@ -202,7 +203,8 @@ def test_parts_are_the_things_of_their_own_pictures():
         assert all(thing.concept[:3] in caption for thing in scene.objects), n
         assert "background" not in caption and caption[-1] != ".", n
         assert torch.equal(pixels[n], understanding_pixels(world.render(scene), 64))
-    for (n, thing), name, where in zip(parts, words[6:], inside, strict=True):
+    for r, (n, thing) in enumerate(parts):
+        name, where = words[6 + r], inside[r]
         row, column = divmod(int(where.nonzero()[0]), 8)
         if thing is None:  # where nothing stands, so every pixel there is the background's
             colour = BACKGROUNDS[name.removeprefix("the background is ")]
@@ -211,9 +213,8 @@ def test_parts_are_the_things_of_their_own_pictures():
             assert where.sum() == 1 and (square - shade).abs().max() < 0.01, (n, name)
             continue
         x, y, w, h = thing.box
-        if n in bare:  # places for names
-            for word, middle in (("left", x + w / 2), ("top", y + h / 2)):
-                assert (word in name) == (middle < 1 / 3), (name, n)
-        else:
+        if r < named:
             assert name.split()[1:] == f"{thing.colour or ''} {thing.concept}".split()
+        for word, middle in (("left", x + w / 2), ("top", y + h / 2)):
+            assert (word in name) == (r >= named and middle < 1 / 3), (name, n)
         assert x <= (column + 0.5) / 8 <= x + w and y <= (row + 0.5) / 8 <= y + h

@@ -14,7 +14,8 @@ from transformers import (
 )
 
 from minijanus.config import TINY
-from minijanus.siglip import SigLIP, same_caption, sigmoid_loss, tokens_inside
+from minijanus.pretrain import tokens_inside
+from minijanus.siglip import SigLIP, same_caption, sigmoid_loss
 
 CFG = replace(
     TINY,
@@ -195,21 +196,25 @@ def test_long_and_empty_captions():
 def test_loss_equals_a_double_loop():
     """Catches a softmax in place of the sigmoid, a mean over pairs, a scale not exp'ed.
 
-    And two equal captions, 1 and 3, of which each is called wrong for the other's picture.
+    Two equal captions, 1 and 3, of which each is called wrong for the other's picture; and
+    questions that were not to be asked: what does 4 show, if all that is told is where?
     """
     torch.manual_seed(0)
     pictures = torch.nn.functional.normalize(torch.randn(5, 8), dim=-1)
     captions = torch.nn.functional.normalize(torch.randn(5, 8), dim=-1)
-    total = 0.0
+    total, some = 0.0, 0.0
     for i in range(5):
         for j in range(5):
             z = 1 if i == j or {i, j} == {1, 3} else -1
             logit = 10.0 * float(pictures[i] @ captions[j]) - 2.0
             total += math.log(1 + math.exp(-z * logit))
+            some += math.log(1 + math.exp(-z * logit)) if (i == 4) == (j == 4) else 0
     ids = torch.tensor([[1, 2, 0], [1, 2, 3], [1, 0, 3], [1, 2, 3], [3, 2, 1]])
     scale, bias = torch.tensor(math.log(10)), torch.tensor(-2.0)
-    loss = sigmoid_loss(pictures, captions, scale, bias, same_caption(ids))
-    assert_close(loss.item(), total / 5, atol=1e-5, rtol=1e-5)
+    given = pictures, captions, scale, bias, same_caption(ids)
+    assert_close(sigmoid_loss(*given).item(), total / 5, atol=1e-5, rtol=1e-5)
+    asked = torch.block_diag(torch.ones(4, 4), torch.ones(1, 1)).bool()
+    assert_close(sigmoid_loss(*given, asked).item(), some / 5, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
