@@ -3,6 +3,7 @@
 import csv
 import math
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from minijanus.images import understanding_pixels
 from minijanus.lab import UserError
 from minijanus.load import build
 from minijanus.sequence import to_sequence
-from minijanus.siglip import SigLIP
+from minijanus.siglip import SigLIP, sigmoid_loss
 from minijanus.text import Tokenizer
 from minijanus.vq_tokenizer import VQTokenizer
 from minijanus.world import World
@@ -29,6 +30,7 @@ HOLDS = {
     "vq": ("gen.encoder.",),
     "llm": ("llm.", "text_head."),
 }
+NINTHS = ("top", "bottom", "left", "right", "middle")
 STEPS = 6
 # All of the VQ's losses, and codes restarted at step 2 and 4.
 EVERYTHING = replace(
@@ -108,6 +110,28 @@ def test_pictures_are_matched_in_full_precision(tokenizer, tmp_path, monkeypatch
     train("siglip", cfg, tokenizer, tmp_path, math.inf)
     [_, row] = rows_of(tmp_path / "siglip.csv")
     assert float(row[-1]) == 1
+
+
+def test_names_are_not_asked_among_places(tokenizer, tmp_path, monkeypatch):
+    """Catches "a dog" learned as a wrong answer for a dog of which the place is asked."""
+    given = []
+
+    def caught(*args: Tensor) -> Tensor:
+        given.append(args)
+        return sigmoid_loss(*args)
+
+    monkeypatch.setattr(pretrain, "sigmoid_loss", caught)
+    cfg = replace(MICRO, siglip=replace(MICRO.siglip, steps=1, batch=8))
+    pretrain.train_siglip(cfg, World(cfg), tokenizer, tmp_path, torch.device("cpu"))
+    _, _, _, ids, mask, _ = pretrain.caption_pairs(cfg, World(cfg), tokenizer, 0)
+    words = [tokenizer.decode(row[m].tolist()) for row, m in zip(ids, mask, strict=True)]
+    place = [not set(said.split()) - set(NINTHS) for said in words]
+    assert 2 <= sum(place) < len(words) - 8
+    [(*_, match, asked)] = given
+    for i, j in product(range(len(words)), repeat=2):
+        assert asked[i, j] == (place[i] == place[j]) and match[i, j] == (
+            words[i] == words[j]
+        )
 
 
 def test_codes_are_restarted_in_full_precision(tokenizer, tmp_path, monkeypatch):
