@@ -1,4 +1,4 @@
-"""All English of the world, as pure functions of a scene: words, captions, prompts.
+"""All English of the world, as pure functions of a scene: captions, prompts, boxes' words.
 
 Questions stand in questions.py. A natural colour is never named, a tint always is, so
 what a sentence leaves out cannot be wrong.
@@ -159,7 +159,7 @@ def ninth(box: Box) -> str:
 
 
 def regions(scene: Scene, rng: Random) -> tuple[tuple[Box, str], ...]:
-    """Each thing's box with its name; now and then a bare square with its colour, too."""
+    """Each thing's box with its name; in one scene in MORE_EVERY also a bare square's."""
     named = [(thing.box, a(thing.concept, thing.colour)) for thing in scene.objects]
     if scene.index % MORE_EVERY == 0:
         bare = bare_box(rng, [thing.box for thing in scene.objects])
@@ -168,7 +168,7 @@ def regions(scene: Scene, rng: Random) -> tuple[tuple[Box, str], ...]:
 
 
 def places(scene: Scene) -> tuple[tuple[Box, str], ...]:
-    """Each thing's box with the ninth of the picture it is in; now and then, else none."""
+    """Each thing's box with its ninth of the picture, in one scene in MORE_EVERY."""
     told = scene.objects if scene.index % MORE_EVERY == 0 else ()
     return tuple((thing.box, ninth(thing.box)) for thing in told)
 

@@ -118,10 +118,12 @@ def train_siglip(
         # colour, which captions leave out here. Never named, backgrounds are not learned by
         # the LLM either; named in every picture, they slow down the learning of things.
         # Differs: in the same pictures a thing's box is matched with its place too, "top
-        # left", or features would not say where they are and the LLM had to count them.
+        # left", or features would hardly say where they are: the LLM would have to count.
         image = model.parts_embedding(pixels, picture, inside)
         text, match = model.text_embedding(ids, mask), same_caption(ids)
-        asked = where[:, None] == where[None]  # a thing has a name and a place, both true
+        # Differs: SigLIP asks about every pair; a thing has a name and a place, both true,
+        # so names are asked about among names and places among places.
+        asked = where[:, None] == where[None]
         # In float32, like the loss: among many close vectors, half precision finds ties.
         with torch.autocast(pixels.device.type, enabled=False):
             close = (image @ text.T).masked_fill(~asked, -math.inf)

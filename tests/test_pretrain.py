@@ -113,25 +113,40 @@ def test_pictures_are_matched_in_full_precision(tokenizer, tmp_path, monkeypatch
 
 
 def test_names_are_not_asked_among_places(tokenizer, tmp_path, monkeypatch):
-    """Catches "a dog" learned as a wrong answer for a dog of which the place is asked."""
-    given = []
+    """Catches "a dog" as a wrong answer where a dog's place is asked, in loss or share."""
+    cfg = replace(MICRO, siglip=replace(MICRO.siglip, steps=1, batch=8))
+    _, _, _, ids, mask, _ = pretrain.caption_pairs(cfg, World(cfg), tokenizer, 0)
+    words = [tokenizer.decode(row[m].tolist()) for row, m in zip(ids, mask, strict=True)]
+    place = [not set(said.split()) - set(NINTHS) for said in words]
+    n, given = len(words), []
+    assert 2 <= sum(place) < n - 8 and place[-1]
+
+    class Sure(SigLIP):
+        """Each row is sure of its own words, the first still more of the last's place."""
+
+        def parts_embedding(self, pixels, picture, inside):
+            return torch.eye(n)[[*range(n - 1), 0]] + 0 * self.bias
+
+        def text_embedding(self, ids, mask):
+            texts = torch.eye(n)
+            texts[0, :2] = torch.tensor([0.8, 0.6])
+            texts[-1] = torch.eye(n)[0]
+            return texts + 0 * self.bias
 
     def caught(*args: Tensor) -> Tensor:
         given.append(args)
         return sigmoid_loss(*args)
 
+    monkeypatch.setattr(pretrain, "SigLIP", Sure)
     monkeypatch.setattr(pretrain, "sigmoid_loss", caught)
-    cfg = replace(MICRO, siglip=replace(MICRO.siglip, steps=1, batch=8))
     pretrain.train_siglip(cfg, World(cfg), tokenizer, tmp_path, torch.device("cpu"))
-    _, _, _, ids, mask, _ = pretrain.caption_pairs(cfg, World(cfg), tokenizer, 0)
-    words = [tokenizer.decode(row[m].tolist()) for row, m in zip(ids, mask, strict=True)]
-    place = [not set(said.split()) - set(NINTHS) for said in words]
-    assert 2 <= sum(place) < len(words) - 8
     [(*_, match, asked)] = given
-    for i, j in product(range(len(words)), repeat=2):
+    for i, j in product(range(n), repeat=2):
         assert asked[i, j] == (place[i] == place[j]) and match[i, j] == (
             words[i] == words[j]
         )
+    [_, row] = rows_of(tmp_path / "siglip.csv")
+    assert float(row[-1]) == 1
 
 
 def test_codes_are_restarted_in_full_precision(tokenizer, tmp_path, monkeypatch):
@@ -206,6 +221,26 @@ def test_the_llm_reads_text_as_stage_2_does(cfg, tokenizer):
     assert before == to_sequence(record, cfg.stage(2), tokenizer, lengths)
 
 
+def test_tokens_inside_a_box():
+    """Catches rows taken for columns, and a token counted that the box only touches."""
+    boxes = [(0.25, 0.0, 0.5, 0.25), (0.0, 0.5, 0.2, 0.5)]
+    expected = [
+        [
+            x <= (column + 0.5) / 4 <= x + w and y <= (row + 0.5) / 4 <= y + h
+            for row in range(4)
+            for column in range(4)
+        ]
+        for x, y, w, h in boxes
+    ]
+    assert expected[0] == [False, True, True, False] + 12 * [False]
+    assert pretrain.tokens_inside(boxes, 4).tolist() == expected
+    assert pretrain.tokens_inside([], 4).shape == (0, 16)
+    # A box between the middles still has the token nearest to it: pooling needs one.
+    assert pretrain.tokens_inside([(0.26, 0.77, 0.02, 0.02)], 4)[0].nonzero().tolist() == [
+        [13]
+    ]
+
+
 def test_parts_are_the_things_of_their_own_pictures():
     """Catches boxes, names or places of another picture, and a bare square with a thing."""
     cfg = replace(TINY, siglip=replace(TINY.siglip, batch=6))
@@ -239,6 +274,12 @@ def test_parts_are_the_things_of_their_own_pictures():
         x, y, w, h = thing.box
         if r < named:
             assert name.split()[1:] == f"{thing.colour or ''} {thing.concept}".split()
-        for word, middle in (("left", x + w / 2), ("top", y + h / 2)):
-            assert (word in name) == (r >= named and middle < 1 / 3), (name, n)
+        else:
+            sides = [
+                word
+                for middle, *words in ((y + h / 2, *NINTHS[:2]), (x + w / 2, *NINTHS[2:4]))
+                for word, there in zip(words, (middle < 1 / 3, middle > 2 / 3), strict=True)
+                if there
+            ]
+            assert name.split() == (sides or ["middle"]), n
         assert x <= (column + 0.5) / 8 <= x + w and y <= (row + 0.5) / 8 <= y + h

@@ -14,7 +14,6 @@ from transformers import (
 )
 
 from minijanus.config import TINY
-from minijanus.pretrain import tokens_inside
 from minijanus.siglip import SigLIP, same_caption, sigmoid_loss
 
 CFG = replace(
@@ -136,24 +135,6 @@ def test_text_equals_transformers():
     assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-5)
     mean = torch.stack([row[m].mean(dim=0) for row, m in zip(expected, mask, strict=True)])
     assert_close(model.text(ids, mask), theirs.head(mean), atol=1e-5, rtol=1e-5)
-
-
-def test_tokens_inside_a_box():
-    """Catches rows taken for columns, and a token counted that the box only touches."""
-    boxes = [(0.25, 0.0, 0.5, 0.25), (0.0, 0.5, 0.2, 0.5)]
-    expected = [
-        [
-            x <= (column + 0.5) / 4 <= x + w and y <= (row + 0.5) / 4 <= y + h
-            for row in range(4)
-            for column in range(4)
-        ]
-        for x, y, w, h in boxes
-    ]
-    assert expected[0] == [False, True, True, False] + 12 * [False]
-    assert tokens_inside(boxes, 4).tolist() == expected
-    assert tokens_inside([], 4).shape == (0, 16)
-    # A box between the middles still has the token nearest to it: pooling needs one.
-    assert tokens_inside([(0.26, 0.77, 0.02, 0.02)], 4)[0].nonzero().tolist() == [[13]]
 
 
 @torch.no_grad()
