@@ -116,14 +116,16 @@ def shuffled_groups(scene: Scene, rng: Random) -> list[Group]:
     return groups
 
 
+def unique_things(scene: Scene) -> list[Thing]:
+    """The things that are the only one of their concept: "the dog" can mean no other."""
+    single = {group.concept for group in scene.groups if group.count == 1}
+    return [thing for thing in scene.objects if thing.concept in single]
+
+
 def unique_relations(scene: Scene) -> list[tuple[Thing, str, Thing]]:
     """The clear relations between things that are the only one of their concept."""
-    single = {group.concept for group in scene.groups if group.count == 1}
-    return [
-        (first, name, second)
-        for first, name, second in scene.relations()
-        if first.concept in single and second.concept in single
-    ]
+    single = unique_things(scene)
+    return [one for one in scene.relations() if one[0] in single and one[2] in single]
 
 
 def related(first: Thing, name: str, second: Thing, rng: Random) -> str:
@@ -173,10 +175,23 @@ def places(scene: Scene) -> tuple[tuple[Box, str], ...]:
     return tuple((thing.box, ninth(thing.box)) for thing in told)
 
 
-def long_caption(scene: Scene, rng: Random) -> str:
-    """A caption that in half of the cases names the background as well."""
+def whereabouts(scene: Scene, rng: Random) -> list[str]:
+    """A sentence for each unique thing: "The dog is at the top left." """
+    things = unique_things(scene)
+    rng.shuffle(things)
+    before = {MIDDLE: "in", "left": "on", "right": "on"}
+    found = ((thing.concept, ninth(thing.box)) for thing in things)
+    return [
+        sentence(f"the {name} is {before.get(at, 'at')} the {at}") for name, at in found
+    ]
+
+
+def long_caption(scene: Scene, rng: Random, places: bool = False) -> str:
+    """A caption, in half of the cases the background as well, and places if asked for."""
     words = caption(scene, rng)
-    return f"{words}. {sentence(background(scene))}" if rng.random() < 0.5 else words
+    more = [sentence(background(scene))] if rng.random() < 0.5 else []
+    more += whereabouts(scene, rng) if places else []
+    return ". ".join(filter(None, (words, " ".join(more))))
 
 
 def prompt(scene: Scene, rng: Random) -> str:

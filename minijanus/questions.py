@@ -15,10 +15,12 @@ from minijanus.language import (
     RELATION_WORDS,
     a,
     coloured,
+    ninth,
     plural,
     shuffled_groups,
     the,
     unique_relations,
+    unique_things,
 )
 from minijanus.options import absent, choose, other_colour
 from minijanus.scenes import Scene
@@ -28,6 +30,7 @@ KINDS = ("existence", "count", "colour", "position", "two_step")
 # Whether something is there is the hardest to learn, and few scenes allow a question about
 # a place, so these are asked more often. "options" is any kind that can have options.
 OFTEN = (*KINDS, *7 * ["existence"], "position", "position", "two_step", *2 * ["options"])
+OF_PICTURES = (*OFTEN, *4 * ["place"])  # a scene told in words does not say the ninth
 SEVERAL = (6, 14)  # asked for about one scene, where many are; it may not allow as many
 
 
@@ -104,6 +107,19 @@ def position(scene: Scene, rng: Random) -> Turn | None:
     return f"Is the {first.concept} {words} the {second.concept}?", "yes" if yes else "no"
 
 
+def place(scene: Scene, rng: Random) -> Turn | None:
+    """Where in the image is the car? In one of its ninths; None without a unique thing."""
+    things = unique_things(scene)
+    if not things:
+        return None
+    thing = rng.choice(things)
+    templates = (
+        f"Where in the image is the {thing.concept}?",
+        f"Where in the picture is the {thing.concept}?",
+    )
+    return rng.choice(templates), ninth(thing.box)
+
+
 def two_step(scene: Scene, rng: Random) -> Turn | None:
     """A question that needs two looks: find a thing by another, then say what it is."""
     steps = [beside, compare, total, which_is]
@@ -157,7 +173,7 @@ def which_is(scene: Scene, rng: Random) -> Turn | None:
 
 
 def ask(scene: Scene, rng: Random, concepts: Sequence[Concept], kind: str) -> Turn | None:
-    """A question of one of KINDS; None where the scene does not allow it."""
+    """A question of one of KINDS or a place; None where the scene does not allow it."""
     if kind == "existence":
         return existence(scene, rng, concepts)
     if kind == "count":
@@ -166,18 +182,24 @@ def ask(scene: Scene, rng: Random, concepts: Sequence[Concept], kind: str) -> Tu
         return colour(scene, rng)
     if kind == "position":
         return position(scene, rng)
+    if kind == "place":
+        return place(scene, rng)
     return two_step(scene, rng)
 
 
 def several(
-    scene: Scene, rng: Random, concepts: Sequence[Concept], number: int
+    scene: Scene,
+    rng: Random,
+    concepts: Sequence[Concept],
+    number: int,
+    kinds: Sequence[str] = OFTEN,
 ) -> list[Turn]:
-    """Up to `number` differently worded questions of all kinds, mixed; never none."""
+    """Up to `number` differently worded questions of these kinds, mixed; never none."""
     turns = (
         choose(scene, rng, concepts)
         if kind == "options"
         else ask(scene, rng, concepts, kind)
-        for kind in rng.sample(OFTEN, len(OFTEN))
+        for kind in rng.sample(kinds, len(kinds))
     )
     different = dict(turn for turn in turns if turn)
     return list(islice(different.items(), number))

@@ -24,8 +24,9 @@ from minijanus.language import (
     places,
     prompt,
     regions,
+    whereabouts,
 )
-from minijanus.questions import SEVERAL, several
+from minijanus.questions import OF_PICTURES, SEVERAL, several
 from minijanus.records import IMAGE, Record, about_pictures, turns
 from minijanus.scenes import Sampler, Scene, weighted
 from minijanus.sprites import compose, rows
@@ -148,7 +149,7 @@ class World:
         scene = self.scene("scene", index)
         rng = self.rng(f"scene words {max(stage, 1)}", index)
         if stage < 2:
-            words = long_caption(scene, rng)
+            words = long_caption(scene, rng, places=stage == 1)
             # SigLIP reads of things alone (pretrain.py), and no full stop: a caption that
             # was cut must equal one that was short.
             said = [IMAGE, words if stage else words.partition(". ")[0]]
@@ -167,9 +168,9 @@ class World:
         kind = weighted(rng, shares)
         if kind == "description":
             ask = DESCRIBE if stage == 2 else rng.choice(DESCRIBE_TOO)
-            return [ask, description(scene, rng)]
+            return [ask, " ".join([description(scene, rng), *whereabouts(scene, rng)])]
         number = 1 if kind == "question" else rng.randint(*SEVERAL)
-        asked = several(scene, rng, self.concepts, number)
+        asked = several(scene, rng, self.concepts, number, OF_PICTURES)
         return [words for turn in asked for words in turn]
 
     def document(self, index: int) -> Chart | list[Scene]:
