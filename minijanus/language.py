@@ -175,17 +175,6 @@ def places(scene: Scene) -> tuple[tuple[Box, str], ...]:
     return tuple((thing.box, ninth(thing.box)) for thing in told)
 
 
-def whereabouts(scene: Scene, rng: Random) -> list[str]:
-    """A sentence for each unique thing: "The dog is at the top left." """
-    things = unique_things(scene)
-    rng.shuffle(things)
-    before = {MIDDLE: "in", "left": "on", "right": "on"}
-    found = ((thing.concept, ninth(thing.box)) for thing in things)
-    return [
-        sentence(f"the {name} is {before.get(at, 'at')} the {at}") for name, at in found
-    ]
-
-
 def long_caption(scene: Scene, rng: Random, places: bool = False) -> str:
     """A caption, in half of the cases the background as well, and places if asked for."""
     words = caption(scene, rng)
@@ -200,13 +189,27 @@ def prompt(scene: Scene, rng: Random) -> str:
     return before + caption(scene, rng)
 
 
+def whereabouts(scene: Scene, rng: Random) -> list[str]:
+    """A sentence for each unique thing: "The dog is at the top left." """
+    things = unique_things(scene)
+    rng.shuffle(things)
+    before = {MIDDLE: "in", "left": "on", "right": "on"}
+    found = ((thing.concept, ninth(thing.box)) for thing in things)
+    return [
+        sentence(f"the {name} is {before.get(at, 'at')} the {at}") for name, at in found
+    ]
+
+
 def description(scene: Scene, rng: Random) -> str:
-    """Several sentences that state everything: objects, colours, places, background."""
+    """Several sentences that state everything: objects, colours, background, places.
+
+    Half of the time relations are left to be read from the places of the things.
+    """
     groups = shuffled_groups(scene, rng)
     relations = unique_relations(scene)
     rng.shuffle(relations)
-    where = scene.kind == "position" or rng.random() < 0.5
-    if relations and len(scene.objects) == 2 and where:
+    where = rng.random() < 0.5
+    if relations and len(scene.objects) == 2 and (where or scene.kind == "position"):
         first, name, second = relations[0]
         words = rng.choice(RELATION_WORDS[name])
         told = [
@@ -217,9 +220,9 @@ def description(scene: Scene, rng: Random) -> str:
         everything = listed([some(group) for group in groups])
         verb = "is" if groups[0].count == 1 else "are"
         opening = (f"there {verb} {everything}", f"the image shows {everything}")
-        told = [rng.choice(opening), *further_relations(relations, rng)]
+        told = [rng.choice(opening), *further_relations(relations if where else [], rng)]
     told.append(background(scene))
-    return " ".join(sentence(words) for words in told)
+    return " ".join([*map(sentence, told), *whereabouts(scene, rng)])
 
 
 def further_relations(relations: list[tuple[Thing, str, Thing]], rng: Random) -> list[str]:

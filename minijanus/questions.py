@@ -26,11 +26,10 @@ from minijanus.options import absent, choose, other_colour
 from minijanus.scenes import Scene
 
 Turn = tuple[str, str]  # question, answer
-KINDS = ("existence", "count", "colour", "position", "two_step")
+KINDS = ("existence", "count", "colour", "place", "position", "two_step")
 # Whether something is there is the hardest to learn, and few scenes allow a question about
-# a place, so these are asked more often. "options" is any kind that can have options.
-OFTEN = (*KINDS, *7 * ["existence"], "position", "position", "two_step", *2 * ["options"])
-OF_PICTURES = (*OFTEN, *4 * ["place"])  # a scene told in words does not say the ninth
+# two places, so these are asked more often. "options" is any kind that can have options.
+OFTEN = (*KINDS, *7 * ["existence"], *2 * ["place", "position", "options"], "two_step")
 SEVERAL = (6, 14)  # asked for about one scene, where many are; it may not allow as many
 
 
@@ -173,7 +172,7 @@ def which_is(scene: Scene, rng: Random) -> Turn | None:
 
 
 def ask(scene: Scene, rng: Random, concepts: Sequence[Concept], kind: str) -> Turn | None:
-    """A question of one of KINDS or a place; None where the scene does not allow it."""
+    """A question of one of KINDS; None where the scene does not allow it."""
     if kind == "existence":
         return existence(scene, rng, concepts)
     if kind == "count":
@@ -188,18 +187,14 @@ def ask(scene: Scene, rng: Random, concepts: Sequence[Concept], kind: str) -> Tu
 
 
 def several(
-    scene: Scene,
-    rng: Random,
-    concepts: Sequence[Concept],
-    number: int,
-    kinds: Sequence[str] = OFTEN,
+    scene: Scene, rng: Random, concepts: Sequence[Concept], number: int
 ) -> list[Turn]:
-    """Up to `number` differently worded questions of these kinds, mixed; never none."""
+    """Up to `number` differently worded questions of all kinds, mixed; never none."""
     turns = (
         choose(scene, rng, concepts)
         if kind == "options"
         else ask(scene, rng, concepts, kind)
-        for kind in rng.sample(kinds, len(kinds))
+        for kind in rng.sample(OFTEN, len(OFTEN))
     )
     different = dict(turn for turn in turns if turn)
     return list(islice(different.items(), number))

@@ -24,9 +24,8 @@ from minijanus.language import (
     places,
     prompt,
     regions,
-    whereabouts,
 )
-from minijanus.questions import OF_PICTURES, SEVERAL, several
+from minijanus.questions import SEVERAL, several
 from minijanus.records import IMAGE, Record, about_pictures, turns
 from minijanus.scenes import Sampler, Scene, weighted
 from minijanus.sprites import compose, rows
@@ -168,9 +167,9 @@ class World:
         kind = weighted(rng, shares)
         if kind == "description":
             ask = DESCRIBE if stage == 2 else rng.choice(DESCRIBE_TOO)
-            return [ask, " ".join([description(scene, rng), *whereabouts(scene, rng)])]
+            return [ask, description(scene, rng)]
         number = 1 if kind == "question" else rng.randint(*SEVERAL)
-        asked = several(scene, rng, self.concepts, number, OF_PICTURES)
+        asked = several(scene, rng, self.concepts, number)
         return [words for turn in asked for words in turn]
 
     def document(self, index: int) -> Chart | list[Scene]:
