@@ -190,7 +190,7 @@ def prompt(scene: Scene, rng: Random) -> str:
 
 
 def whereabouts(scene: Scene, rng: Random) -> list[str]:
-    """A sentence for each unique thing: "The dog is at the top left." """
+    """A sentence for each unique thing, such as "The dog is at the top left", shuffled."""
     things = unique_things(scene)
     rng.shuffle(things)
     before = {MIDDLE: "in", "left": "on", "right": "on"}

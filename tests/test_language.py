@@ -372,6 +372,7 @@ def test_drawing_prompts_are_english_in_all_stages(world: World) -> None:
         ["of", "photo", "picture", "left", "right", "above", "below", "to", "the", "and"]
     )
     known |= set(["there", "is", "are", "image", "shows", "background", "white", "grey"])
+    known |= set(["in", "on", "at", "top", "middle", "bottom"])
     for stage in (1, 2, 3):
         for category in (True, False):
             for index in range(300):
