@@ -3,12 +3,9 @@
 python data/told_probe.py [data/checkpoints/tiny [llm]]
 
 What it cannot answer about words it will hardly answer about pictures. The second word is
-the last phase to load, by default the LLM's pre-training. Scenes of the split "heldout"; a
-question about two places is "stated" if the text says the relation of things, "derived" if
-the places of both must be compared.
+the last phase to load, by default the LLM's pre-training. Scenes of the split "heldout".
 """
 
-import re
 import sys
 from pathlib import Path
 from random import Random
@@ -24,7 +21,6 @@ from minijanus.text_sampler import answers
 from minijanus.world import World
 
 FORM = 3  # told scenes have the form of stage III already in the LLM's pre-training
-RELATION = re.compile(r" is (to the )?(left of|right of|above|below) ")
 
 Told = tuple[str, str, str]  # a scene in words, a question about it, the true answer
 
@@ -39,12 +35,11 @@ def told(world: World, kind: str) -> list[Told]:
     return [one for _, one in taken(world, f"told {kind}", QUESTIONS, make)]
 
 
-def part(kind: str, words: str, question: str) -> str:
-    """The kind; of questions about two places also how they are asked and what is told."""
+def part(kind: str, truth: str) -> str:
+    """The kind; questions about places for yes or no, and for a place, are kept apart."""
     if kind != "position":
         return kind
-    asked = "where" if question.startswith("Where") else "yes or no"
-    return f"position, {asked}, {'stated' if RELATION.search(words) else 'derived'}"
+    return f"position, {'yes or no' if truth in ('yes', 'no') else 'where'}"
 
 
 def main(model: Model) -> None:
@@ -58,8 +53,8 @@ def main(model: Model) -> None:
             some = rows[start : start + AT_ONCE]
             asked = [(None, f"{words} {question}") for words, question, _ in some]
             said = answers(janus, tokenizer, asked, FORM, MAX_WORDS)
-            for (words, question, truth), found in zip(some, said, strict=True):
-                right.setdefault(part(kind, words, question), []).append(same(found, truth))
+            for (*_, truth), found in zip(some, said, strict=True):
+                right.setdefault(part(kind, truth), []).append(same(found, truth))
     for name, marks in right.items():
         print(f"{name}: {sum(marks) / len(marks):.3f}, n {len(marks)}")
 

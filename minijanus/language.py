@@ -1,4 +1,4 @@
-"""All English of the world, as pure functions of a scene: captions, prompts, boxes' words.
+"""All English of the world, as pure functions of a scene: words, captions, prompts.
 
 Questions stand in questions.py. A natural colour is never named, a tint always is, so
 what a sentence leaves out cannot be wrong.
@@ -7,7 +7,6 @@ what a sentence leaves out cannot be wrong.
 from collections.abc import Sequence
 from random import Random
 
-from minijanus.layout import Box, bare_box
 from minijanus.scenes import Group, Scene, Thing
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -40,8 +39,6 @@ RELATION_WORDS = {
     "above": ("above",),
     "below": ("below",),
 }
-ROWS, COLUMNS, MIDDLE = ("top", "", "bottom"), ("left", "", "right"), "middle"
-MORE_EVERY = 4  # one scene in four tells SigLIP of places and the background as well
 # Sound decides, not spelling.
 SOUNDS_LIKE_CONSONANT = ("uni", "use", "uk", "eu", "ewe", "one", "uti")
 SOUNDS_LIKE_VOWEL = ("hour", "heir", "honest")
@@ -116,16 +113,14 @@ def shuffled_groups(scene: Scene, rng: Random) -> list[Group]:
     return groups
 
 
-def unique_things(scene: Scene) -> list[Thing]:
-    """The things that are the only one of their concept: "the dog" can mean no other."""
-    single = {group.concept for group in scene.groups if group.count == 1}
-    return [thing for thing in scene.objects if thing.concept in single]
-
-
 def unique_relations(scene: Scene) -> list[tuple[Thing, str, Thing]]:
     """The clear relations between things that are the only one of their concept."""
-    single = unique_things(scene)
-    return [one for one in scene.relations() if one[0] in single and one[2] in single]
+    single = {group.concept for group in scene.groups if group.count == 1}
+    return [
+        (first, name, second)
+        for first, name, second in scene.relations()
+        if first.concept in single and second.concept in single
+    ]
 
 
 def related(first: Thing, name: str, second: Thing, rng: Random) -> str:
@@ -153,34 +148,10 @@ def background(scene: Scene) -> str:
     return f"the background is {scene.background}"
 
 
-def ninth(box: Box) -> str:
-    """In which ninth of the picture the middle of a box is: "top left", "middle"."""
-    x, y, width, height = box
-    column, row = int(3 * (x + width / 2)), int(3 * (y + height / 2))
-    return " ".join(filter(None, (ROWS[row], COLUMNS[column]))) or MIDDLE
-
-
-def regions(scene: Scene, rng: Random) -> tuple[tuple[Box, str], ...]:
-    """Each thing's box with its name; in one scene in MORE_EVERY also a bare square's."""
-    named = [(thing.box, a(thing.concept, thing.colour)) for thing in scene.objects]
-    if scene.index % MORE_EVERY == 0:
-        bare = bare_box(rng, [thing.box for thing in scene.objects])
-        named += [(bare, background(scene))] if bare else []
-    return tuple(named)
-
-
-def places(scene: Scene) -> tuple[tuple[Box, str], ...]:
-    """Each thing's box with its ninth of the picture, in one scene in MORE_EVERY."""
-    told = scene.objects if scene.index % MORE_EVERY == 0 else ()
-    return tuple((thing.box, ninth(thing.box)) for thing in told)
-
-
-def long_caption(scene: Scene, rng: Random, places: bool = False) -> str:
-    """A caption, in half of the cases the background as well, and places if asked for."""
+def long_caption(scene: Scene, rng: Random) -> str:
+    """A caption that in half of the cases names the background as well."""
     words = caption(scene, rng)
-    more = [sentence(background(scene))] if rng.random() < 0.5 else []
-    more += whereabouts(scene, rng) if places else []
-    return ". ".join(filter(None, (words, " ".join(more))))
+    return f"{words}. {sentence(background(scene))}" if rng.random() < 0.5 else words
 
 
 def prompt(scene: Scene, rng: Random) -> str:
@@ -189,27 +160,13 @@ def prompt(scene: Scene, rng: Random) -> str:
     return before + caption(scene, rng)
 
 
-def whereabouts(scene: Scene, rng: Random) -> list[str]:
-    """A sentence for each unique thing, such as "The dog is at the top left", shuffled."""
-    things = unique_things(scene)
-    rng.shuffle(things)
-    before = {MIDDLE: "in", "left": "on", "right": "on"}
-    found = ((thing.concept, ninth(thing.box)) for thing in things)
-    return [
-        sentence(f"the {name} is {before.get(at, 'at')} the {at}") for name, at in found
-    ]
-
-
 def description(scene: Scene, rng: Random) -> str:
-    """Several sentences that state everything: objects, colours, background, places.
-
-    Half of the time relations are left to be read from the places of the things.
-    """
+    """Several sentences that state everything: objects, colours, places, background."""
     groups = shuffled_groups(scene, rng)
     relations = unique_relations(scene)
     rng.shuffle(relations)
-    where = rng.random() < 0.5
-    if relations and len(scene.objects) == 2 and (where or scene.kind == "position"):
+    where = scene.kind == "position" or rng.random() < 0.5
+    if relations and len(scene.objects) == 2 and where:
         first, name, second = relations[0]
         words = rng.choice(RELATION_WORDS[name])
         told = [
@@ -220,9 +177,9 @@ def description(scene: Scene, rng: Random) -> str:
         everything = listed([some(group) for group in groups])
         verb = "is" if groups[0].count == 1 else "are"
         opening = (f"there {verb} {everything}", f"the image shows {everything}")
-        told = [rng.choice(opening), *further_relations(relations if where else [], rng)]
+        told = [rng.choice(opening), *further_relations(relations, rng)]
     told.append(background(scene))
-    return " ".join([*map(sentence, told), *whereabouts(scene, rng)])
+    return " ".join(sentence(words) for words in told)
 
 
 def further_relations(relations: list[tuple[Thing, str, Thing]], rng: Random) -> list[str]:

@@ -4,18 +4,15 @@ The paper takes them ready-made; here they are trained, each by its own loss, in
 """
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from minijanus.config import Config, Stage
 from minijanus.images import generation_pixels, understanding_pixels
 from minijanus.janus import Janus
-from minijanus.layout import Box
 from minijanus.load import SIGLIP_NAMES
 from minijanus.loop import memory_format, run_phase
 from minijanus.records import Source
@@ -26,6 +23,7 @@ from minijanus.siglip import (
     VisionTransformer,
     same_caption,
     sigmoid_loss,
+    tokens_inside,
 )
 from minijanus.text import Tokenizer
 from minijanus.vq_losses import PatchDiscriminator, Perceptual, vq_loss
@@ -63,39 +61,23 @@ def text_batch(tokenizer: Tokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def tokens_inside(boxes: Sequence[Box], side: int) -> Tensor:
-    """Which of side x side tokens have their middle in each box, bool r n; never none."""
-    x, y, w, h = torch.tensor(boxes).reshape(-1, 4, 1).unbind(dim=1)  # each r 1
-    middles = (torch.arange(side) + 0.5) / side
-
-    def within(start: Tensor, length: Tensor) -> Tensor:
-        inside = (start <= middles) & (middles <= start + length)
-        far = (middles - (start + length / 2)).abs()
-        return inside | (far == far.amin(dim=1, keepdim=True))
-
-    return rearrange(within(y, h)[:, :, None] & within(x, w)[:, None], "r y x -> r (y x)")
-
-
 def caption_pairs(
     cfg: Config, source: Source, tokenizer: Tokenizer, step: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One step's pictures b c h w and r parts of them, then the words of all b + r.
 
-    The six: pixels b c h w; in which picture each part lies, r; its tokens, bool r n; ids
-    and mask (b + r) t, first the pictures' captions, then the parts' words; which of these
-    say where something is and not what, bool b + r.
+    The five: pixels b c h w; in which picture each part lies, r; its tokens, bool r n; ids
+    and mask (b + r) t, first the pictures' captions, then the parts' words.
     """
     indices = range(step * cfg.siglip.batch, (step + 1) * cfg.siglip.batch)
     records = [source.record("understanding", index, stage=0) for index in indices]
     images = [understanding_pixels(r.images[0], cfg.image_size) for r in records]
     captions = [r.messages[-1]["content"] for r in records]
-    named = [(n, *region) for n, r in enumerate(records) for region in r.regions]
-    parts = named + [(n, *place) for n, r in enumerate(records) for place in r.places]
+    parts = [(n, *region) for n, r in enumerate(records) for region in r.regions]
     picture = torch.tensor([n for n, *_ in parts], dtype=torch.long)
     inside = tokens_inside([box for _, box, _ in parts], cfg.image_size // cfg.und_patch)
     ids, mask = text_batch(tokenizer, captions + [words for *_, words in parts])
-    where = torch.arange(len(ids)) >= len(captions) + len(named)
-    return torch.stack(images), picture, inside, ids, mask, where
+    return torch.stack(images), picture, inside, ids, mask
 
 
 def train_siglip(
@@ -111,25 +93,19 @@ def train_siglip(
     model, phase = SigLIP(cfg, cfg.vocabulary).to(device), cfg.siglip
 
     def step_loss(step: int, samples: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        pixels, picture, inside, ids, mask, where = (t.to(device) for t in samples)
+        pixels, picture, inside, ids, mask = (tensor.to(device) for tensor in samples)
         # Differs: SigLIP matches whole pictures with captions; here each thing's box is
         # matched with its name as well, or a short run would hardly learn what is where.
         # Differs: a bare square of every fourth picture is matched with the background's
         # colour, which captions leave out here. Never named, backgrounds are not learned by
         # the LLM either; named in every picture, they slow down the learning of things.
-        # Differs: in the same pictures a thing's box is matched with its place too, "top
-        # left", or features would hardly say where they are: the LLM would have to count.
         image = model.parts_embedding(pixels, picture, inside)
         text, match = model.text_embedding(ids, mask), same_caption(ids)
-        # Differs: SigLIP asks about every pair; a thing has a name and a place, both true,
-        # so names are asked about among names and places among places.
-        asked = where[:, None] == where[None]
         # In float32, like the loss: among many close vectors, half precision finds ties.
         with torch.autocast(pixels.device.type, enabled=False):
-            close = (image @ text.T).masked_fill(~asked, -math.inf)
-            best = close.argmax(dim=1, keepdim=True)
+            best = (image @ text.T).argmax(dim=1, keepdim=True)
         return {
-            "loss": sigmoid_loss(image, text, model.log_scale, model.bias, match, asked),
+            "loss": sigmoid_loss(image, text, model.log_scale, model.bias, match),
             "matched": match.gather(1, best).float().mean(),
         }
 

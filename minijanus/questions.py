@@ -15,21 +15,19 @@ from minijanus.language import (
     RELATION_WORDS,
     a,
     coloured,
-    ninth,
     plural,
     shuffled_groups,
     the,
     unique_relations,
-    unique_things,
 )
 from minijanus.options import absent, choose, other_colour
 from minijanus.scenes import Scene
 
 Turn = tuple[str, str]  # question, answer
-KINDS = ("existence", "count", "colour", "place", "position", "two_step")
+KINDS = ("existence", "count", "colour", "position", "two_step")
 # Whether something is there is the hardest to learn, and few scenes allow a question about
-# two places, so these are asked more often. "options" is any kind that can have options.
-OFTEN = (*KINDS, *7 * ["existence"], *2 * ["place", "position", "options"], "two_step")
+# a place, so these are asked more often. "options" is any kind that can have options.
+OFTEN = (*KINDS, *7 * ["existence"], "position", "position", "two_step", *2 * ["options"])
 SEVERAL = (6, 14)  # asked for about one scene, where many are; it may not allow as many
 
 
@@ -106,19 +104,6 @@ def position(scene: Scene, rng: Random) -> Turn | None:
     return f"Is the {first.concept} {words} the {second.concept}?", "yes" if yes else "no"
 
 
-def place(scene: Scene, rng: Random) -> Turn | None:
-    """Where in the image is the car? In one of its ninths; None without a unique thing."""
-    things = unique_things(scene)
-    if not things:
-        return None
-    thing = rng.choice(things)
-    templates = (
-        f"Where in the image is the {thing.concept}?",
-        f"Where in the picture is the {thing.concept}?",
-    )
-    return rng.choice(templates), ninth(thing.box)
-
-
 def two_step(scene: Scene, rng: Random) -> Turn | None:
     """A question that needs two looks: find a thing by another, then say what it is."""
     steps = [beside, compare, total, which_is]
@@ -181,8 +166,6 @@ def ask(scene: Scene, rng: Random, concepts: Sequence[Concept], kind: str) -> Tu
         return colour(scene, rng)
     if kind == "position":
         return position(scene, rng)
-    if kind == "place":
-        return place(scene, rng)
     return two_step(scene, rng)
 
 

@@ -28,8 +28,7 @@ class Record:
     images: list[Image.Image] = field(default_factory=list)
     messages: list[dict[str, str]] = field(default_factory=list)  # role, content
     key: str = ""  # names the pictures, so that encoded ones can be cached; "": never
-    regions: tuple[tuple[Box, str], ...] = ()  # (box, what is in it) of its parts
-    places: tuple[tuple[Box, str], ...] = ()  # (box, where it is) of its parts
+    regions: tuple[tuple[Box, str], ...] = ()  # (box, words) of its parts
 
 
 def turns(*contents: str) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ Legend: b batch, n image tokens, t text tokens, d width, c h w picture.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minijanus.config import Config
+from minijanus.layout import Box
 from minijanus.vq_network import ResBlock
 
 MAX_TEXT = 64  # text positions, as SigLIP
@@ -214,23 +216,30 @@ class SigLIP(nn.Module):
         return F.normalize(self.text(ids, mask).float(), dim=-1)
 
 
+def tokens_inside(boxes: Sequence[Box], side: int) -> Tensor:
+    """Which of side x side tokens have their middle in each box, bool r n; never none."""
+    x, y, w, h = torch.tensor(boxes).reshape(-1, 4, 1).unbind(dim=1)  # each r 1
+    middles = (torch.arange(side) + 0.5) / side
+
+    def within(start: Tensor, length: Tensor) -> Tensor:
+        inside = (start <= middles) & (middles <= start + length)
+        far = (middles - (start + length / 2)).abs()
+        return inside | (far == far.amin(dim=1, keepdim=True))
+
+    return rearrange(within(y, h)[:, :, None] & within(x, w)[:, None], "r y x -> r (y x)")
+
+
 def sigmoid_loss(
-    image_emb: Tensor,
-    text_emb: Tensor,
-    log_scale: Tensor,
-    bias: Tensor,
-    match: Tensor,
-    asked: Tensor | None = None,
+    image_emb: Tensor, text_emb: Tensor, log_scale: Tensor, bias: Tensor, match: Tensor
 ) -> Tensor:
     """A yes-or-no question for every picture with every caption; summed, divided by b.
 
-    match b b says which belong together, asked b b which are asked about (default: all).
+    match b b says which belong together.
     """
     # In full precision, whatever the training step has: nearly equal vectors decide.
     with torch.autocast(image_emb.device.type, enabled=False):
         logits = image_emb.float() @ text_emb.float().T * log_scale.exp() + bias  # b b
-        right = F.logsigmoid(torch.where(match, logits, -logits))
-        return -(right if asked is None else right[asked]).sum() / len(logits)
+        return -F.logsigmoid(torch.where(match, logits, -logits)).sum() / len(logits)
 
 
 def same_caption(ids: Tensor) -> Tensor:

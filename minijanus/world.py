@@ -17,14 +17,14 @@ from minijanus.language import (
     DESCRIBE,
     DESCRIBE_TOO,
     a,
+    background,
     caption,
     coloured,
     description,
     long_caption,
-    places,
     prompt,
-    regions,
 )
+from minijanus.layout import bare_box
 from minijanus.questions import SEVERAL, several
 from minijanus.records import IMAGE, Record, about_pictures, turns
 from minijanus.scenes import Sampler, Scene, weighted
@@ -37,6 +37,7 @@ CHARTS = 0.6  # of the documents; the others have several pictures
 PICTURES = {2: 60, 3: 25, 4: 15}  # of one interleaved document; shares in percent
 MOST_PICTURES = max(PICTURES)
 SPLITS = ("train", "heldout", "test")
+BACKGROUND_EVERY = 4  # one in four scenes has a bare square among the regions for SigLIP
 
 
 class World:
@@ -148,16 +149,19 @@ class World:
         scene = self.scene("scene", index)
         rng = self.rng(f"scene words {max(stage, 1)}", index)
         if stage < 2:
-            words = long_caption(scene, rng, places=stage == 1)
+            words = long_caption(scene, rng)
             # SigLIP reads of things alone (pretrain.py), and no full stop: a caption that
             # was cut must equal one that was short.
             said = [IMAGE, words if stage else words.partition(". ")[0]]
         else:
             question, *rest = self._said(scene, rng, stage)
             said = [about_pictures(question, stage), *rest]
+        regions = [(thing.box, a(thing.concept, thing.colour)) for thing in scene.objects]
+        if index % BACKGROUND_EVERY == 0:
+            bare = bare_box(rng, [thing.box for thing in scene.objects])
+            regions += [(bare, background(scene))] if bare else []
         pictures, key = [self.render(scene)], self._key(scene)
-        parts = regions(scene, rng), places(scene)
-        return Record("understanding", pictures, turns(*said), key, *parts)
+        return Record("understanding", pictures, turns(*said), key, tuple(regions))
 
     def _said(self, scene: Scene, rng: Random, stage: int) -> list[str]:
         """A description, one question or several about a scene, with the answers."""

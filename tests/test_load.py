@@ -150,7 +150,7 @@ def test_all_of_siglip_comes_back():
     janus, _, _ = load_janus(TINY_FOLDER, "siglip")
     for name, tensor in janus.und.encoder.state_dict().items():
         assert torch.equal(tensor, siglip.vision.state_dict()[name])
-    pixels, _, _, ids, mask, _ = caption_pairs(TINY, World(TINY, "heldout"), tokenizer, 0)
+    pixels, _, _, ids, mask = caption_pairs(TINY, World(TINY, "heldout"), tokenizer, 0)
     ids, mask = ids[: len(pixels)], mask[: len(pixels)]  # the pictures' own captions
     image, text = siglip.image_embedding(pixels), siglip.text_embedding(ids, mask)
     match = same_caption(ids)

@@ -3,7 +3,6 @@
 import csv
 import math
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from minijanus.images import understanding_pixels
 from minijanus.lab import UserError
 from minijanus.load import build
 from minijanus.sequence import to_sequence
-from minijanus.siglip import SigLIP, sigmoid_loss
+from minijanus.siglip import SigLIP
 from minijanus.text import Tokenizer
 from minijanus.vq_tokenizer import VQTokenizer
 from minijanus.world import World
@@ -30,7 +29,6 @@ HOLDS = {
     "vq": ("gen.encoder.",),
     "llm": ("llm.", "text_head."),
 }
-NINTHS = ("top", "bottom", "left", "right", "middle")
 STEPS = 6
 # All of the VQ's losses, and codes restarted at step 2 and 4.
 EVERYTHING = replace(
@@ -112,43 +110,6 @@ def test_pictures_are_matched_in_full_precision(tokenizer, tmp_path, monkeypatch
     assert float(row[-1]) == 1
 
 
-def test_names_are_not_asked_among_places(tokenizer, tmp_path, monkeypatch):
-    """Catches "a dog" as a wrong answer where a dog's place is asked, in loss or share."""
-    cfg = replace(MICRO, siglip=replace(MICRO.siglip, steps=1, batch=8))
-    _, _, _, ids, mask, _ = pretrain.caption_pairs(cfg, World(cfg), tokenizer, 0)
-    words = [tokenizer.decode(row[m].tolist()) for row, m in zip(ids, mask, strict=True)]
-    place = [not set(said.split()) - set(NINTHS) for said in words]
-    n, given = len(words), []
-    assert 2 <= sum(place) < n - 8 and place[-1]
-
-    class Sure(SigLIP):
-        """Each row is sure of its own words, the first still more of the last's place."""
-
-        def parts_embedding(self, pixels, picture, inside):
-            return torch.eye(n)[[*range(n - 1), 0]] + 0 * self.bias
-
-        def text_embedding(self, ids, mask):
-            texts = torch.eye(n)
-            texts[0, :2] = torch.tensor([0.8, 0.6])
-            texts[-1] = torch.eye(n)[0]
-            return texts + 0 * self.bias
-
-    def caught(*args: Tensor) -> Tensor:
-        given.append(args)
-        return sigmoid_loss(*args)
-
-    monkeypatch.setattr(pretrain, "SigLIP", Sure)
-    monkeypatch.setattr(pretrain, "sigmoid_loss", caught)
-    pretrain.train_siglip(cfg, World(cfg), tokenizer, tmp_path, torch.device("cpu"))
-    [(*_, match, asked)] = given
-    for i, j in product(range(n), repeat=2):
-        assert asked[i, j] == (place[i] == place[j]) and match[i, j] == (
-            words[i] == words[j]
-        )
-    [_, row] = rows_of(tmp_path / "siglip.csv")
-    assert float(row[-1]) == 1
-
-
 def test_codes_are_restarted_in_full_precision(tokenizer, tmp_path, monkeypatch):
     """Catches a codebook of rounded latents, and weights that autocast keeps as cast."""
     monkeypatch.setattr(loop, "BF16_ON", ("cpu",))
@@ -221,38 +182,14 @@ def test_the_llm_reads_text_as_stage_2_does(cfg, tokenizer):
     assert before == to_sequence(record, cfg.stage(2), tokenizer, lengths)
 
 
-def test_tokens_inside_a_box():
-    """Catches rows taken for columns, and a token counted that the box only touches."""
-    boxes = [(0.25, 0.0, 0.5, 0.25), (0.0, 0.5, 0.2, 0.5)]
-    expected = [
-        [
-            x <= (column + 0.5) / 4 <= x + w and y <= (row + 0.5) / 4 <= y + h
-            for row in range(4)
-            for column in range(4)
-        ]
-        for x, y, w, h in boxes
-    ]
-    assert expected[0] == [False, True, True, False] + 12 * [False]
-    assert pretrain.tokens_inside(boxes, 4).tolist() == expected
-    assert pretrain.tokens_inside([], 4).shape == (0, 16)
-    # A box between the middles still has the token nearest to it: pooling needs one.
-    assert pretrain.tokens_inside([(0.26, 0.77, 0.02, 0.02)], 4)[0].nonzero().tolist() == [
-        [13]
-    ]
-
-
 def test_parts_are_the_things_of_their_own_pictures():
-    """Catches boxes, names or places of another picture, and a bare square with a thing."""
+    """Catches boxes or names of another picture, and a bare square that a thing touches."""
     cfg = replace(TINY, siglip=replace(TINY.siglip, batch=6))
     world, tokenizer = World(cfg), Tokenizer.load(TINY_FOLDER / "tokenizer.json")
-    found = pretrain.caption_pairs(cfg, world, tokenizer, 2)
-    pixels, picture, inside, ids, mask, asks_where = found
+    pixels, picture, inside, ids, mask = pretrain.caption_pairs(cfg, world, tokenizer, 2)
     scenes = [world.scene("scene", index) for index in range(12, 18)]
-    more = {0: (None,), 4: (None,)}  # scenes 12 and 16: every fourth has a bare square
-    parts = [(n, p) for n, s in enumerate(scenes) for p in (*s.objects, *more.get(n, ()))]
-    named, places = len(parts), [(n, p) for n in more for p in scenes[n].objects]
-    parts += places
-    assert asks_where.tolist() == [False] * (6 + named) + [True] * len(places)
+    bare = {0: (None,), 4: (None,)}  # scenes 12 and 16: every fourth has a bare square
+    parts = [(n, p) for n, s in enumerate(scenes) for p in (*s.objects, *bare.get(n, ()))]
     assert picture.tolist() == [n for n, _ in parts]
     words = [
         tokenizer.decode(row[real].tolist()) for row, real in zip(ids, mask, strict=True)
@@ -262,8 +199,7 @@ def test_parts_are_the_things_of_their_own_pictures():
         assert all(thing.concept[:3] in caption for thing in scene.objects), n
         assert "background" not in caption and caption[-1] != ".", n
         assert torch.equal(pixels[n], understanding_pixels(world.render(scene), 64))
-    for r, (n, thing) in enumerate(parts):
-        name, where = words[6 + r], inside[r]
+    for (n, thing), name, where in zip(parts, words[6:], inside, strict=True):
         row, column = divmod(int(where.nonzero()[0]), 8)
         if thing is None:  # where nothing stands, so every pixel there is the background's
             colour = BACKGROUNDS[name.removeprefix("the background is ")]
@@ -271,15 +207,6 @@ def test_parts_are_the_things_of_their_own_pictures():
             shade = torch.tensor(colour)[:, None, None] / 255 * 2 - 1
             assert where.sum() == 1 and (square - shade).abs().max() < 0.01, (n, name)
             continue
+        assert name.split()[1:] == f"{thing.colour or ''} {thing.concept}".split()
         x, y, w, h = thing.box
-        if r < named:
-            assert name.split()[1:] == f"{thing.colour or ''} {thing.concept}".split()
-        else:
-            sides = [
-                word
-                for middle, *words in ((y + h / 2, *NINTHS[:2]), (x + w / 2, *NINTHS[2:4]))
-                for word, there in zip(words, (middle < 1 / 3, middle > 2 / 3), strict=True)
-                if there
-            ]
-            assert name.split() == (sides or ["middle"]), n
         assert x <= (column + 0.5) / 8 <= x + w and y <= (row + 0.5) / 8 <= y + h

@@ -5,35 +5,28 @@ from collections import Counter
 
 from conftest import MICRO, script
 
+from minijanus.layout import OPPOSITE
 from minijanus.world import World
 
 told_probe = script("told_probe")
-SAID = re.compile(r"The (\w+) is (?:in|on|at) the ([a-z ]+)\.")
+SAID = re.compile(
+    r"(?:The|An?)(?: \w+)? (\w+) is (?:to the )?(left|right|above|below)(?: of)?"
+    r" (?:the|an?)(?: \w+)? (\w+)\."
+)
 ASKED = re.compile(r"Where is the (\w+)(?: relative to|, seen from) the (\w+)\?")
-AXES = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
-
-
-def point(ninth: str) -> tuple[int, int]:
-    """Column and row of a ninth in words, each -1, 0 or 1."""
-    column = ("right" in ninth) - ("left" in ninth)
-    return column, ("bottom" in ninth) - ("top" in ninth)
 
 
 def test_what_is_asked_follows_from_what_is_told():
-    """Catches a scene told without the places that its questions are about."""
-    world, parts = World(MICRO, "heldout"), Counter()
-    for words, question, truth in told_probe.told(world, "place"):
-        assert dict(SAID.findall(words))[question.split()[-1].strip("?")] == truth
+    """Catches a scene told without what its questions are about, or another scene's."""
+    world = World(MICRO, "heldout")
+    answered, parts = [], Counter()
     for words, question, truth in told_probe.told(world, "position"):
-        name = told_probe.part("position", words, question)
-        parts[name] += 1
-        between = re.findall(
-            r"(?:left of|right of|above|below) an? |the \w+ is \w+ of", words
-        )
-        assert not ("derived" in name and between), words
+        parts[told_probe.part("position", truth)] += 1
+        told = {(a, b): side for a, side, b in SAID.findall(words)}
+        told |= {(b, a): OPPOSITE[side] for (a, b), side in told.items()}
         if asked := ASKED.fullmatch(question):
-            places = dict(SAID.findall(words))
-            axis, sign = AXES[truth]
-            first, second = (point(places[thing])[axis] for thing in asked.groups())
-            assert (first - second) * sign > 0, (words, question, truth)
-    assert len(parts) == 4 and min(parts.values()) > 15, parts
+            assert told.get(asked.groups(), truth) == truth, (words, question)
+            answered.append(asked.groups() in told)
+    # Of four things with places not all pairs are told.
+    assert sum(answered) > 0.8 * len(answered) > 0
+    assert len(parts) == 2 and min(parts.values()) > 40
