@@ -65,7 +65,11 @@ def languages_table() -> str:
     if not rows:
         return "Not measured yet: `python -m minijanus evaluate --suite languages_mini`."
     made = table(["Prompts in", "Guess", "`tiny`", "Control"], rows)
-    return f"{made}\n\n{carried_over(tiny[before + 'other'])}"
+    said = carried_over(tiny[before + "other"])
+    if control:
+        theirs, english = (interval(control[before + x]) for x in ("other", "english"))
+        said += f" The control has {theirs} of the same and {english} of the English ones."
+    return f"{made}\n\n{said}"
 
 
 def carried_over(other: dict) -> str:

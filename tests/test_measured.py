@@ -65,11 +65,16 @@ def test_the_control_stands_beside_its_language(results: Path) -> None:
         ["`other`", "0.020", "0.030 [0.010, 0.050]", "not measured"],
     ]
     assert "nothing is seen to carry over" in made
-    write(
-        results / "control" / "languages.json",
-        {name: score | {"value": 0.1, "low": 0.0, "high": 0.2}},
+    assert "The control has" not in made
+    low, lower = ({"value": v, "low": 0.0, "high": 2 * v} for v in (0.1, 0.025))
+    kinds = {name: low, "languages_mini.other": lower, "languages_mini.english": weak}
+    write(results / "control" / "languages.json", kinds)
+    made = measured.languages_table()
+    assert rows_of(made)[0][3] == "0.100 [0.000, 0.200]"
+    assert (
+        "The control has 0.025 [0.000, 0.050] of the same "
+        "and 0.030 [0.010, 0.050] of the English ones." in made
     )
-    assert rows_of(measured.languages_table())[0][3] == "0.100 [0.000, 0.200]"
     write(results / "mini.json", scores | {"languages_mini.other": score})
     assert "a little carries over" in measured.languages_table()
 
