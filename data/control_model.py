@@ -2,6 +2,7 @@
 
 python data/control_model.py train [--minutes M]
 python data/control_model.py ship
+python data/control_model.py read    # how often tiny's text has the words of Figure 8
 python -m minijanus evaluate --suite languages_mini --checkpoint data/checkpoints/control \\
     --json data/results/control/languages.json
 
@@ -14,6 +15,7 @@ LLM and stages I to III are trained anew, by the same recipe on the same picture
 
 import argparse
 import math
+import statistics
 import sys
 import time
 from dataclasses import replace
@@ -21,8 +23,10 @@ from pathlib import Path
 
 from minijanus import checkpoint
 from minijanus.config import TINY
+from minijanus.corpus import labels
 from minijanus.folders import RUNS, SHIPPED, TINY_FOLDER
 from minijanus.lab import UserError, device
+from minijanus.languages_mini import COLOUR_WORDS
 from minijanus.load import ship
 from minijanus.train import train_all
 from minijanus.world import World
@@ -47,10 +51,21 @@ def start(run: Path) -> None:
             checkpoint.write_text(run / name, text)
 
 
+def times_read(world: World, documents: int) -> dict[tuple[str, str], int]:
+    """In how many of the LLM's first documents each label of Figure 8's prompts stands.
+
+    A key is (language, label). A part of another word counts too, so these are bounds.
+    """
+    texts = [world.text(index) for index in range(documents)]
+    names = [labels()[code] for code in world.codes.values()]
+    keys = [(language, name[language]) for language in COLOUR_WORDS for name in names]
+    return {key: sum(key[1] in text for text in texts) for key in keys}
+
+
 def main() -> int:
-    """Train the control model, or ship it."""
+    """Train the control model, ship it, or count what `tiny` has read."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("task", choices=("train", "ship"))
+    parser.add_argument("task", choices=("train", "ship", "read"))
     parser.add_argument("--minutes", type=float, default=math.inf, metavar="M")
     args = parser.parse_args()
     try:
@@ -58,6 +73,13 @@ def main() -> int:
             start(RUN)
             deadline = time.monotonic() + 60 * args.minutes
             train_all(CFG, RUN, World(CFG, foreign=False), device(), deadline)
+        elif args.task == "read":
+            documents = TINY.llm.batch * math.ceil(TINY.llm.steps / 2)  # every other step
+            times = times_read(World(TINY), documents).values()
+            print(
+                f"{len(times)} labels, each in so many of {documents} documents: median "
+                f"{statistics.median(times):g}, in none {sum(not n for n in times)}"
+            )
         else:
             ship(RUN, CONTROL, TINY.name, NEEDED)
     except UserError as error:

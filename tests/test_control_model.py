@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from conftest import MICRO, script
 
 from minijanus import checkpoint, load
 from minijanus.lab import UserError
+from minijanus.languages_mini import COLOUR_WORDS
 from minijanus.load import build, load_janus, ship
 from minijanus.progress import check_config
 from minijanus.text import Tokenizer
@@ -62,3 +64,12 @@ def test_what_is_shipped_loads_as_the_model_it_controls(run: Path, monkeypatch) 
     janus, _, stage = load_janus(run.parent / "shipped")
     ours = build(MICRO).llm.norm.weight
     assert stage == 3 and torch.equal(janus.llm.norm.weight, ours.half().float())
+
+
+def test_labels_are_counted_by_document() -> None:
+    """Catches a label counted in another language, or twice in one document."""
+    texts = ["fr: banane = en: banana\nde: Banane = en: banana", "banane, banane", "-"]
+    world = SimpleNamespace(text=texts.__getitem__, codes={"banana": "1F34C"})
+    found = control.times_read(world, 3)
+    assert found["fr", "banane"] == 2 and found["de", "Banane"] == 1
+    assert found["fi", "banaani"] == 0 and len(found) == len(COLOUR_WORDS)
