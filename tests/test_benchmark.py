@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from minijanus.benchmark import Benchmark, Line, Row, asked, marked, read_lines,
 from minijanus.checkpoint import fingerprint
 from minijanus.config import TINY
 from minijanus.drawn_mini import drawing_suites
-from minijanus.folders import RESULTS, TINY_FOLDER
+from minijanus.folders import RESULTS, SHIPPED, TINY_FOLDER
 from minijanus.geneval_mini import Model
 from minijanus.lab import UserError
 from minijanus.languages_mini import LANGUAGES_MINI
@@ -380,16 +381,22 @@ def test_a_trial_does_not_replace_what_was_measured(capsys):
     assert "--json" in capsys.readouterr().err
 
 
-def test_the_shipped_scores_are_what_the_shipped_lines_say():
+@pytest.mark.parametrize(
+    ("folder", "scores"),
+    [(TINY_FOLDER, "mini.json"), (SHIPPED / "control", "control/languages.json")],
+    ids=["tiny", "control"],
+)
+def test_the_shipped_scores_are_what_the_shipped_lines_say(folder: Path, scores: str):
     """Catches answers of another model or world under the scores, or lines touched later.
 
     Not of fd_mini, whose drawings would have to be made anew.
     """
-    model = fingerprint(load_janus(TINY_FOLDER)[0])
-    found, world = json.loads((RESULTS / "mini.json").read_text()), World(TINY, "test")
+    model, world = fingerprint(load_janus(folder)[0]), World(TINY, "test")
+    found = json.loads((RESULTS / scores).read_text())
     geneval, _ = drawing_suites(None, world)
-    for benchmark in (*SUITES, geneval, LANGUAGES_MINI):
-        path = RESULTS / "answers" / f"{benchmark.name}.jsonl"
+    every = (*SUITES, geneval, LANGUAGES_MINI)
+    for benchmark in every if folder == TINY_FOLDER else (LANGUAGES_MINI,):
+        path = (RESULTS / scores).parent / "answers" / f"{benchmark.name}.jsonl"
         head = json.loads(path.read_text(encoding="utf-8").partition("\n")[0])
         assert (head["suite"], head["model"]) == (benchmark.name, model)
         rows = {row.id: row for row in benchmark.rows(world)}
