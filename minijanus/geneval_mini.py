@@ -24,7 +24,7 @@ from minijanus.world import World
 Model = tuple[Janus, Tokenizer, int]  # as load_janus gives it
 Asked = tuple[str, Scene]
 PROMPTS, DRAWINGS = 100, 4  # of each kind; of each prompt
-TRIALS, TRIAL_DRAWINGS = 25, 2  # the same to choose the guidance by
+TRIALS, TRIAL_DRAWINGS = 100, 2  # the same to choose the guidance by
 GUIDANCES = (1.0, 1.5, 2.0, 3.0)
 PROMPTS_AT_ONCE = 8
 AT_ONCE = 100  # pictures that the judge looks at together

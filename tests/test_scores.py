@@ -98,7 +98,7 @@ def test_guidance_is_chosen_by_the_most_right_drawings(world: World, monkeypatch
     """Catches the smallest share taken, or shares that stand under another guidance."""
     asked = [p for kind in DRAWN for p in geneval_mini.prompts(world, kind, 25)]
     judge = TrueJudge(world, [scene for _, scene in asked])
-    good = {1.0: 10, 1.5: 40, 2.0: 90, 3.0: 60}  # of 150 prompts
+    good = {1.0: 40, 1.5: 160, 2.0: 360, 3.0: 240}  # of 600 prompts
 
     def drawn(model, given, n, guidance, seed):
         scenes = [s for _, s in given[: good[guidance]] for _ in range(n)]
@@ -109,7 +109,8 @@ def test_guidance_is_chosen_by_the_most_right_drawings(world: World, monkeypatch
     monkeypatch.setattr(geneval_mini, "drawn", drawn)
     best, shares = geneval_mini.choose_guidance((None, None, 3), judge, world)
     assert best == 2.0 and list(shares) == list(good)
-    assert shares[2.0] == pytest.approx(90 / 150, abs=0.05)  # a repeated scene may be right
+    # A repeated scene may be right.
+    assert shares[2.0] == pytest.approx(360 / 600, abs=0.05)
 
 
 def test_every_drawing_has_its_own_seed(world: World, monkeypatch):
