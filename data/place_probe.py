@@ -2,11 +2,12 @@
 
 python data/place_probe.py [data/checkpoints/tiny [siglip]]
 
-The eye's features and what the adaptor makes of them: which of eight columns the feature
-in a thing's middle stands in and, from the features of two things, which place one has seen
-from the other. Scenes of the split "heldout". What is not there the language model must
-read from the order of the 64 features alone. The second word is the last phase to load, by
-default stage III; before stage I the adaptor is as it begins.
+The eye's features, what the adaptor makes of them, and what the language model reads, to
+which places may have been added: which of eight columns the feature in a thing's middle
+stands in and, from the features of two things, which place one has seen from the other.
+Scenes of the split "heldout". What is not there the language model must read from the order
+of the 64 features alone. The second word is the last phase to load, by default stage III;
+before stage I the adaptor is as it begins.
 """
 
 import sys
@@ -58,7 +59,7 @@ def read_out(learn: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], out: int
 
 
 def main(folder: Path, phase: str) -> None:
-    """Print what both maps find, after the eye and after the adaptor."""
+    """Print what both maps find, after the eye, after the adaptor and with places."""
     janus = load_janus(folder, phase)[0]
     cfg = janus.cfg
     side, worlds = cfg.image_size // cfg.und_patch, (World(cfg), World(cfg, "heldout"))
@@ -66,7 +67,8 @@ def main(folder: Path, phase: str) -> None:
     scenes = [[world.scene("scene", i) for i in range(n)] for world, n in both]
     grids = {"eye": [features(janus, world, n) for world, n in both]}
     with torch.no_grad():
-        grids["adaptor"] = [janus.und.embed(grid).float() for grid in grids["eye"]]
+        grids["adaptor"] = [janus.und.adaptor(grid).float() for grid in grids["eye"]]
+        grids["read"] = [janus.und.embed(grid).float() for grid in grids["eye"]]
     for name, (learn, test) in grids.items():
         for what, make, out in (("column", columns, side), ("place", pairs, len(PLACES))):
             taught, asked = make(learn, scenes[0], side), make(test, scenes[1], side)

@@ -5,7 +5,10 @@ understanding pathway caches features, the generation pathway caches code ids.
 Legend: b batch, n image tokens, d width of the language model, k codes, c h w picture.
 """
 
+import math
+
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
 from minijanus.config import Config
@@ -32,6 +35,19 @@ class Adaptor(nn.Module):
         return self.layers(x)
 
 
+def place_waves(side: int, width: int) -> Tensor:
+    """Where each of side x side tokens stands, as sines and cosines, (h w) d.
+
+    A quarter of the width each for sine and cosine of row and column, at rates from one
+    radian a token to half a turn in `side` tokens; each token's root mean square is 1.
+    """
+    rates = torch.linspace(0, math.log(math.pi / side), width // 4).exp()
+    angles = torch.arange(side)[:, None] * rates
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1) * 2**0.5
+    rows = repeat(waves, "h d -> (h w) d", w=side)
+    return torch.cat([rows, repeat(waves, "w d -> (h w) d", h=side)], dim=1)
+
+
 class UnderstandingPathway(nn.Module):
     """Picture -> SigLIP features -> understanding adaptor (paper §3.1)."""
 
@@ -39,6 +55,9 @@ class UnderstandingPathway(nn.Module):
         super().__init__()
         self.encoder = VisionTransformer(cfg)
         self.adaptor = Adaptor(cfg.und_width, cfg.llm_width)
+        side = cfg.image_size // cfg.und_patch
+        places = place_waves(side, cfg.llm_width) if cfg.und_places else None
+        self.register_buffer("places", places, persistent=False)
 
     @property
     def n_tokens(self) -> int:
@@ -51,7 +70,13 @@ class UnderstandingPathway(nn.Module):
 
     def embed(self, features: Tensor) -> Tensor:
         """What the language model reads, b n d_und -> b n d."""
-        return self.adaptor(features)
+        vectors = self.adaptor(features)
+        if self.places is None:
+            return vectors
+        # Differs: each vector is also told its place, as loud as it is itself. SigLIP tells
+        # it faintly, and what is faint a short run hardly comes to read.
+        size = vectors.square().mean(dim=-1, keepdim=True).sqrt()
+        return vectors + size * self.places
 
 
 class GenerationPathway(nn.Module):

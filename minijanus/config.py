@@ -85,6 +85,7 @@ class Config:
     und_heads: int = 16
     und_text_depth: int = 24  # the text tower, used by pre-training only
     und_convolutions: bool = False  # several, in the place of one matrix a patch
+    und_places: bool = False  # each adapted vector is told its place in the picture
 
     # The generation encoder: LlamaGen's VQ tokenizer, 16,384 codes, 16x down (paper §4.1)
     n_codes: int = 16_384
@@ -163,7 +164,7 @@ TINY = Config(
     und_text_depth=3,
     # Differs: SigLIP embeds a patch by one matrix; after convolutions with residual blocks
     # more is named right (data/results/experiments.md, on how "nothing was found").
-    und_convolutions=True,
+    und_convolutions=True, und_places=True,  # adaptors.py says why places
     n_codes=1024,
     vq_channels=16,
     vq_multipliers=(1, 2, 2, 4),
@@ -182,8 +183,7 @@ TINY = Config(
     llm_depth=6,
     llm_heads=6,
     llm_ff=512,
-    max_positions=512,
-    pack_length=192,
+    max_positions=512, pack_length=192,
     siglip=Phase("siglip", 1e-3, 1500, 64, warmup=80, schedule="cosine", weight_decay=0.1),
     vq=Phase("vq", 1e-3, 2000, 16, warmup=100, schedule="cosine"),
     llm=Phase("llm", 2e-3, 1300, 30, warmup=50),
@@ -236,8 +236,8 @@ SMALL = replace(
     stages=(
         replace(TABLE_1[0], learning_rate=1e-3, steps=1_500, batch=240, warmup=45),
         replace(TABLE_1[1], learning_rate=1e-3, steps=9_000, batch=240, warmup=250),
-        # The eye's tenth, as in tiny's stage III, is Table 1's own 2e-5 here. Like the
-        # convolutions before its blocks, it was found on tiny and not tried at this size.
+        # The eye's tenth, as in tiny's stage III, is Table 1's own 2e-5 here. Like its
+        # convolutions and places, it was found on tiny and not tried at this size.
         replace(
             TABLE_1[2], learning_rate=2e-4, steps=2_000, batch=240,
             rate_shares=TINY.stage(3).rate_shares, system_prompt=False,

@@ -7,6 +7,7 @@ what a sentence leaves out cannot be wrong.
 from collections.abc import Sequence
 from random import Random
 
+from minijanus.layout import Box
 from minijanus.scenes import Group, Scene, Thing
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -39,6 +40,7 @@ RELATION_WORDS = {
     "above": ("above",),
     "below": ("below",),
 }
+ROWS, COLUMNS, MIDDLE = ("top", "", "bottom"), ("left", "", "right"), "middle"
 # Sound decides, not spelling.
 SOUNDS_LIKE_CONSONANT = ("uni", "use", "uk", "eu", "ewe", "one", "uti")
 SOUNDS_LIKE_VOWEL = ("hour", "heir", "honest")
@@ -113,14 +115,23 @@ def shuffled_groups(scene: Scene, rng: Random) -> list[Group]:
     return groups
 
 
+def unique_things(scene: Scene) -> list[Thing]:
+    """The things that are the only one of their concept: "the dog" can mean no other."""
+    single = {group.concept for group in scene.groups if group.count == 1}
+    return [thing for thing in scene.objects if thing.concept in single]
+
+
 def unique_relations(scene: Scene) -> list[tuple[Thing, str, Thing]]:
     """The clear relations between things that are the only one of their concept."""
-    single = {group.concept for group in scene.groups if group.count == 1}
-    return [
-        (first, name, second)
-        for first, name, second in scene.relations()
-        if first.concept in single and second.concept in single
-    ]
+    single = unique_things(scene)
+    return [one for one in scene.relations() if one[0] in single and one[2] in single]
+
+
+def ninth(box: Box) -> str:
+    """In which ninth of the picture the middle of a box is: "top left", "middle"."""
+    x, y, width, height = box
+    row, column = int(3 * (y + height / 2)), int(3 * (x + width / 2))
+    return " ".join(filter(None, (ROWS[row], COLUMNS[column]))) or MIDDLE
 
 
 def related(first: Thing, name: str, second: Thing, rng: Random) -> str:

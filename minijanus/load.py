@@ -5,6 +5,7 @@ model after stage II is the files of siglip, vq, llm, stage1 and stage2, loaded 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -61,13 +62,16 @@ def load_janus(
             f"there is no {upto} in {folder}: choose one of {', '.join(have) or 'none'}, "
             "or train it with `make train`."
         )
-    preset = checkpoint.read_manifest(last).get("preset")
+    manifest = checkpoint.read_manifest(last)
+    preset = manifest.get("preset")
     if preset not in PRESETS:
         raise UserError(
             f"{last.name} is of the preset {preset}, which this version does not know: "
             "train again with `make train`."
         )
-    cfg = PRESETS[preset]
+    # No tensor shows whether places were told; before this field they never were.
+    told = manifest.get("config", {}).get("und_places", False)
+    cfg = replace(PRESETS[preset], und_places=told)
     janus = build(cfg)
     phases = PHASES[: PHASES.index(upto) + 1]
     if upto == "stage3":  # it trains all but the VQ tokenizer: these two are enough

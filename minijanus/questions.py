@@ -15,10 +15,12 @@ from minijanus.language import (
     RELATION_WORDS,
     a,
     coloured,
+    ninth,
     plural,
     shuffled_groups,
     the,
     unique_relations,
+    unique_things,
 )
 from minijanus.options import absent, choose, other_colour
 from minijanus.scenes import Scene
@@ -26,9 +28,12 @@ from minijanus.scenes import Scene
 Turn = tuple[str, str]  # question, answer
 KINDS = ("existence", "count", "colour", "position", "two_step")
 # Whether something is there is the hardest to learn, and few scenes allow a question about
-# a place, so these are asked more often. "options" is any kind that can have options.
+# how two things lie, so these are asked more often. "options" is any kind that has them.
 OFTEN = (*KINDS, *7 * ["existence"], "position", "position", "two_step", *2 * ["options"])
+# Where one thing is must be learned before how two lie; words of a scene do not say it.
+OF_PICTURES = (*OFTEN, *3 * ["place"])
 SEVERAL = (6, 14)  # asked for about one scene, where many are; it may not allow as many
+SEVERAL_SEEN = (7, 17)  # of a picture, so that those of OFTEN stay as many as in words
 
 
 def existence(scene: Scene, rng: Random, concepts: Sequence[Concept]) -> Turn:
@@ -104,6 +109,16 @@ def position(scene: Scene, rng: Random) -> Turn | None:
     return f"Is the {first.concept} {words} the {second.concept}?", "yes" if yes else "no"
 
 
+def place(scene: Scene, rng: Random) -> Turn | None:
+    """Where in the image is the car? In a ninth of it; None without a unique thing."""
+    things = unique_things(scene)
+    if not things:
+        return None
+    thing = rng.choice(things)
+    where = rng.choice(("image", "picture"))
+    return f"Where in the {where} is the {thing.concept}?", ninth(thing.box)
+
+
 def two_step(scene: Scene, rng: Random) -> Turn | None:
     """A question that needs two looks: find a thing by another, then say what it is."""
     steps = [beside, compare, total, which_is]
@@ -157,7 +172,7 @@ def which_is(scene: Scene, rng: Random) -> Turn | None:
 
 
 def ask(scene: Scene, rng: Random, concepts: Sequence[Concept], kind: str) -> Turn | None:
-    """A question of one of KINDS; None where the scene does not allow it."""
+    """A question of one of KINDS or a place; None where the scene does not allow it."""
     if kind == "existence":
         return existence(scene, rng, concepts)
     if kind == "count":
@@ -166,18 +181,24 @@ def ask(scene: Scene, rng: Random, concepts: Sequence[Concept], kind: str) -> Tu
         return colour(scene, rng)
     if kind == "position":
         return position(scene, rng)
+    if kind == "place":
+        return place(scene, rng)
     return two_step(scene, rng)
 
 
 def several(
-    scene: Scene, rng: Random, concepts: Sequence[Concept], number: int
+    scene: Scene,
+    rng: Random,
+    concepts: Sequence[Concept],
+    number: int,
+    kinds: Sequence[str] = OFTEN,
 ) -> list[Turn]:
-    """Up to `number` differently worded questions of all kinds, mixed; never none."""
+    """Up to `number` differently worded questions of these kinds, mixed; never none."""
     turns = (
         choose(scene, rng, concepts)
         if kind == "options"
         else ask(scene, rng, concepts, kind)
-        for kind in rng.sample(OFTEN, len(OFTEN))
+        for kind in rng.sample(kinds, len(kinds))
     )
     different = dict(turn for turn in turns if turn)
     return list(islice(different.items(), number))

@@ -222,6 +222,11 @@ def check_released(cfg: Config, layout: str) -> None:
             f"the understanding encoder of {cfg.name} begins with convolutions, which no "
             "released layout knows: a preset without und_convolutions can be saved."
         )
+    if cfg.und_places:
+        raise UserError(
+            f"{cfg.name} is told the places of what it sees, which no released layout "
+            "knows: a preset without und_places can be saved."
+        )
     if cfg.vq_channels < 128:
         raise UserError(
             f"{cfg.name} has {cfg.vq_channels} VQ channels, too few for the 32 groups of "

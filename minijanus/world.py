@@ -25,7 +25,7 @@ from minijanus.language import (
     prompt,
 )
 from minijanus.layout import bare_box
-from minijanus.questions import SEVERAL, several
+from minijanus.questions import OF_PICTURES, SEVERAL, SEVERAL_SEEN, several
 from minijanus.records import IMAGE, Record, about_pictures, turns
 from minijanus.scenes import Sampler, Scene, weighted
 from minijanus.sprites import compose, rows
@@ -172,8 +172,8 @@ class World:
         if kind == "description":
             ask = DESCRIBE if stage == 2 else rng.choice(DESCRIBE_TOO)
             return [ask, description(scene, rng)]
-        number = 1 if kind == "question" else rng.randint(*SEVERAL)
-        asked = several(scene, rng, self.concepts, number)
+        number = 1 if kind == "question" else rng.randint(*SEVERAL_SEEN)
+        asked = several(scene, rng, self.concepts, number, OF_PICTURES)
         return [words for turn in asked for words in turn]
 
     def document(self, index: int) -> Chart | list[Scene]:

@@ -1,5 +1,6 @@
 """The two pathways: what they cache, what they embed, where gradients go."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,12 @@ import torch
 from torch.nn.functional import gelu
 from torch.testing import assert_close
 
-from minijanus.adaptors import Adaptor, GenerationPathway, UnderstandingPathway
+from minijanus.adaptors import (
+    Adaptor,
+    GenerationPathway,
+    UnderstandingPathway,
+    place_waves,
+)
 from minijanus.config import TINY
 from minijanus.janus import Janus
 
@@ -33,10 +39,45 @@ def test_pictures_begin_as_long_as_words():
     janus.gen.start_from_codebook()
     words = janus.llm.embed_tokens.weight.std()
     codes = janus.gen.embed(torch.arange(TINY.n_codes)[None]).std()
-    seen = janus.und.embed(
-        torch.nn.LayerNorm(TINY.und_width)(torch.randn(4, 64, 128))
-    ).std()
+    features = torch.nn.LayerNorm(TINY.und_width)(torch.randn(4, 64, 128))
+    seen = janus.und.adaptor(features).std()
     assert 0.8 < codes / words < 1.25 and 0.8 < seen / words < 1.25
+    # With a place as loud, which is independent of it, twice the power.
+    told = janus.und.embed(features).std()
+    assert 0.8 < told / (2**0.5 * words) < 1.25
+
+
+def test_places_are_waves_of_row_and_column():
+    """Catches rows and columns exchanged, against a loop over tokens and channels."""
+    side, width = 5, 16
+    waves = place_waves(side, width)
+    assert waves.shape == (side * side, width)
+    for n in range(side * side):
+        row, column = divmod(n, side)
+        expected = []
+        for at in (row, column):
+            for wave in (math.sin, math.cos):
+                for k in range(4):  # each rate as much slower than the one before
+                    rate = (math.pi / side) ** (k / 3)
+                    expected.append(2**0.5 * wave(at * rate))
+        assert_close(waves[n], torch.tensor(expected))
+
+
+@torch.no_grad()
+def test_a_vector_is_told_its_place_as_loud_as_it_is():
+    """Catches places that training drowns: one fixed height, or none at all."""
+    pathway = UnderstandingPathway(replace(CFG, und_places=True))
+    features = torch.randn(2, 16, CFG.und_width) * torch.tensor([1, 30])[:, None, None]
+    vectors = pathway.adaptor(features)
+    added = pathway.embed(features) - vectors
+    for sample in range(2):
+        for n in range(16):
+            size = vectors[sample, n].pow(2).mean().sqrt()
+            expected = size * place_waves(4, CFG.llm_width)[n]
+            assert_close(added[sample, n], expected, rtol=1e-4, atol=1e-4 * float(size))
+    silent = UnderstandingPathway(replace(CFG, und_places=False))
+    assert_close(silent.embed(features), silent.adaptor(features))
+    assert set(silent.state_dict()) == set(pathway.state_dict())  # no weights of its own
 
 
 @pytest.mark.parametrize("pathway_class", [UnderstandingPathway, GenerationPathway])

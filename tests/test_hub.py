@@ -170,7 +170,7 @@ def test_own_runs(tokenizer, cfg, new_janus, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("field", ["vq_local", "und_convolutions"])
+@pytest.mark.parametrize("field", ["vq_local", "und_convolutions", "und_places"])
 def test_what_no_released_layout_computes_is_not_saved(field):
     """Catches a tiny model saved as if released code could load it."""
     with pytest.raises(UserError, match=f"a preset without {field} can be saved"):

@@ -12,9 +12,26 @@ from minijanus import corpus
 from minijanus.concepts import COLOURS, TINY_CONCEPTS, colour_held_out, relation_held_out
 from minijanus.config import SMALL
 from minijanus.config import TINY as CFG
-from minijanus.language import a, caption, description, long_caption, plural, prompt
+from minijanus.language import (
+    a,
+    caption,
+    description,
+    long_caption,
+    ninth,
+    plural,
+    prompt,
+)
 from minijanus.options import LETTERS, choice_of_colour
-from minijanus.questions import KINDS, ask, compare, existence, position, several
+from minijanus.questions import (
+    KINDS,
+    OF_PICTURES,
+    ask,
+    compare,
+    existence,
+    place,
+    position,
+    several,
+)
 from minijanus.records import IMAGE
 from minijanus.scenes import Scene, Thing
 from minijanus.sequence import first_sentence
@@ -191,6 +208,12 @@ def answer_of_place(scene: Scene, text: str) -> str | None:
         sides = ("left", "right", "above", "below")
         (side,) = [side for side in sides if lies(scene, match[1], side, match[2])]
         return side
+    if match := re.match(r"where in the \w+ is the (\w+)\?", text):
+        (thing,) = of(scene, match[1])
+        x, y = thing.box[0] + thing.box[2] / 2, thing.box[1] + thing.box[3] / 2
+        row = "top" if y < 1 / 3 else "bottom" if y >= 2 / 3 else ""
+        column = "left" if x < 1 / 3 else "right" if x >= 2 / 3 else ""
+        return f"{row} {column}".strip() or "middle"
     if match := re.match(r"which object is (\w+)\?", text):
         assert all(t.colour for t in scene.objects)
         (thing,) = [t for t in scene.objects if t.colour == match[1]]
@@ -208,12 +231,12 @@ def test_every_answer_is_right(world: World, stream: str) -> None:
     """One wrong kind of answer and the model is trained on, and scored by, a mistake."""
     seen = Counter()
     for scene in scenes(world, stream, 800):
-        for kind in KINDS:
+        for kind in (*KINDS, "place"):
             turn = ask(scene, Random(f"{kind}{scene.index}"), world.concepts, kind)
             if turn:
                 seen[kind] += 1
                 assert turn[1] == answer(scene, turn[0].lower()), (turn, scene)
-    assert min(seen[kind] for kind in KINDS) > 200
+    assert min(seen.values()) > 200 and len(seen) == len(KINDS) + 1
 
 
 def test_the_letter_is_that_of_the_only_right_option(world: World) -> None:
@@ -328,6 +351,41 @@ def test_formats_of_the_stages() -> None:
         assert [m["role"] for m in turns] == ["user", "assistant"] * (len(turns) // 2)
 
 
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((0, 0, 0.5, 0.5), "top left"),
+        ((0.4, 0.1, 0.2, 0.2), "top"),
+        ((0.35, 0.4, 0.2, 0.2), "middle"),
+        ((0, 0.4, 0.2, 0.2), "left"),
+        ((0.5, 0.7, 0.5, 0.3), "bottom right"),
+    ],
+)
+def test_a_ninth_is_that_of_the_middle(box, words: str) -> None:
+    """Catches the corner taken for the middle, and columns named as rows."""
+    assert ninth(box) == words
+
+
+def test_only_pictures_are_asked_for_ninths(world: World) -> None:
+    """Words of a scene do not say a ninth: asked for there, it would be made up."""
+    pictures, texts = 0, ""
+    for index in range(300):
+        said = world.record("understanding", index, 3).messages
+        pictures += sum("Where in the" in m["content"] for m in said)
+        texts += world.text(index) + str(world.told(index).messages)
+    assert pictures > 100 and "Where in the" not in texts
+    assert texts.count("Where is the") > 30  # those are asked, so the search finds them
+
+
+def test_a_ninth_needs_a_thing_of_its_own(world: World) -> None:
+    """Catches "the dog" where there are two."""
+    for scene in scenes(world, "scene", 300):
+        alone = [group for group in scene.groups if group.count == 1]
+        assert (place(scene, Random(0)) is None) == (not alone)
+        turns = several(scene, Random(0), world.concepts, 20, OF_PICTURES)
+        assert any(q.startswith("Where in the") for q, _ in turns) == bool(alone)
+
+
 def test_several_questions_differ(world: World) -> None:
     """The same question twice in a conversation teaches to repeat."""
     for scene in scenes(world, "scene", 200):
@@ -435,7 +493,7 @@ def test_every_arrangement_can_be_asked_about():
     asked = re.compile(rf"the {NOUN} (?:to the )?{SIDE}(?: of)? the {NOUN}")
     no = 0
     for first, second in permutations(NAMES, 2):
-        for place, corner in boxes.items():
+        for side, corner in boxes.items():
             things = [(first, corner), (second, (0.3, 0.4))]
             objects = tuple(Thing(n, None, "noto", (*at, 0.2, 0.2)) for n, at in things)
             scene = Scene("position", objects, "white", "scene", 0)
@@ -444,7 +502,7 @@ def test_every_arrangement_can_be_asked_about():
                 if answer not in ("yes", "no"):
                     continue
                 subject, said, _ = asked.search(question).groups()
-                truth = place if subject == first else opposite[place]
+                truth = side if subject == first else opposite[side]
                 assert answer == ("yes" if said == truth else "no"), question
                 no += answer == "no"
     assert no > 1000

@@ -126,6 +126,20 @@ def test_another_presets_checkpoint_is_refused(run, cfg, monkeypatch):
     assert "\n" not in str(e.value)
 
 
+def test_a_model_is_told_places_iff_it_was_in_training(run, cfg, monkeypatch):
+    """Catches an older checkpoint, whose manifest lacks the field, read as if told."""
+    monkeypatch.setitem(load.PRESETS, "micro", replace(cfg, und_places=True))
+    path = run / "stage3.json"
+    for told in (True, False, None):
+        tensors, manifest = checkpoint.load(path.with_suffix(".safetensors"))
+        manifest["config"].pop("und_places", None)
+        if told is not None:
+            manifest["config"]["und_places"] = told
+        checkpoint.save(path.with_suffix(".safetensors"), tensors, manifest)
+        janus, _, _ = load_janus(run)
+        assert janus.cfg.und_places == (janus.und.places is not None) == bool(told)
+
+
 def test_a_shipped_run_is_rounded_to_float16_and_whole(run, tmp_path):
     """Catches shipped files that are too large, or cannot be loaded."""
     shipped = tmp_path / "shipped"
