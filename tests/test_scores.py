@@ -96,7 +96,8 @@ def test_drawings_are_counted_by_prompt(world: World):
 
 def test_guidance_is_chosen_by_the_most_right_drawings(world: World, monkeypatch):
     """Catches the smallest share taken, or shares that stand under another guidance."""
-    asked = [p for kind in DRAWN for p in geneval_mini.prompts(world, kind, 25)]
+    trials = geneval_mini.TRIALS
+    asked = [p for kind in DRAWN for p in geneval_mini.prompts(world, kind, trials)]
     judge = TrueJudge(world, [scene for _, scene in asked])
     good = {1.0: 40, 1.5: 160, 2.0: 360, 3.0: 240}  # of 600 prompts
 
